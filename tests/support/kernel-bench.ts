@@ -1,0 +1,238 @@
+/**
+ * Runs kernels alone on the lane's device. Every tensor has a buffer of its own, is NaN before the program runs, and is
+ * followed by 1 KiB that nothing may write: the guard is part of the binding, since past a binding's end WebGPU itself
+ * would turn a stray write back. Everything happens inside error scopes.
+ */
+import { expect } from "vitest";
+import { Usage } from "../../src/gpu/arena.ts";
+import { openGpu, type Gpu } from "../../src/gpu/device.ts";
+import { submit, type Dispatch } from "../../src/gpu/pass.ts";
+import {
+  BatchWriter,
+  createBatch,
+  STATE_WORDS,
+  type Batch,
+  type BatchLimits,
+  type BatchPlan,
+  type Range,
+} from "../../src/kernels/batch.ts";
+import { packParams, Pipelines } from "../../src/kernels/define.ts";
+import { Graph, type Tensor } from "../../src/kernels/graph.ts";
+
+type Words = Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>;
+
+/** A NaN that no kernel computes: what was written can be told from what was not. */
+export const UNTOUCHED = 0x7fdeadbe;
+const GUARD_BYTES = 1024;
+
+/** What the host says of one sequence slot. */
+export interface SlotSetup {
+  length?: number;
+  position?: number;
+  token?: number;
+  counter?: number;
+  accepted?: number;
+  /** Physical pages in order. */
+  pages?: readonly number[];
+  temperature?: number;
+  seed?: number;
+  /** [vocab / 32] allowed tokens. */
+  mask?: Words;
+}
+
+export interface Setup {
+  plan?: Partial<BatchPlan>;
+  slots?: readonly SlotSetup[];
+  limits?: Partial<BatchLimits>;
+  /** Rows and samples the program is recorded for; as many as the plan has where absent. */
+  rows?: number;
+  samples?: number;
+}
+
+/** A graph whose tensors and uploads are guarded buffers. */
+export class BenchGraph extends Graph {
+  readonly buffers: GPUBuffer[] = [];
+  private readonly ranges = new Map<number, Range>();
+  private readonly sizes = new Map<Range, number>();
+
+  constructor(
+    private readonly gpu: Gpu,
+    ...graph: ConstructorParameters<typeof Graph>
+  ) {
+    super(...graph);
+  }
+
+  override tensor(extent: Tensor["extent"], width: number): Tensor {
+    const tensor = super.tensor(extent, width);
+    this.ranges.set(tensor.id, this.upload(new Uint32Array(this.count(extent) * width).fill(UNTOUCHED)));
+    return tensor;
+  }
+
+  /** A tensor that the host fills: [rows, width] f32. */
+  input(extent: Tensor["extent"], width: number, values: Words): Tensor {
+    const tensor = this.tensor(extent, width);
+    this.gpu.queue.writeBuffer(this.rangeOf(tensor).buffer, 0, values);
+    return tensor;
+  }
+
+  /** A buffer of these words and a guard after them, whole. */
+  upload(words: Words): Range {
+    const buffer = this.gpu.device.createBuffer({
+      label: "bench",
+      size: words.byteLength + GUARD_BYTES,
+      usage: Usage.storage | Usage.copyDst | Usage.copySrc,
+    });
+    this.buffers.push(buffer);
+    this.gpu.queue.writeBuffer(buffer, 0, words);
+    this.gpu.queue.writeBuffer(buffer, words.byteLength, new Uint32Array(GUARD_BYTES / 4).fill(UNTOUCHED));
+    const range = { buffer, offset: 0, size: buffer.size };
+    this.sizes.set(range, words.byteLength);
+    return range;
+  }
+
+  rangeOf(of: Tensor | Range): Range {
+    return "extent" in of ? this.ranges.get(of.id)! : of;
+  }
+
+  /** Bytes before the guard; the whole of ranges that are not ours. */
+  bytesOf(range: Range): number {
+    return this.sizes.get(range) ?? range.size;
+  }
+}
+
+/** A program on the device, to be run and read as often as one likes. */
+export class BenchProgram {
+  constructor(
+    private readonly gpu: Gpu,
+    readonly batch: Batch,
+    private readonly graph: BenchGraph,
+    private readonly dispatches: readonly Dispatch[],
+  ) {}
+
+  /** Replays the program once, in one submit. */
+  submit(): void {
+    submit(this.gpu, [this.dispatches]);
+  }
+
+  /** The words of a tensor or an upload, its guard checked. */
+  async words(of: Tensor | Range): Promise<Uint32Array<ArrayBuffer>> {
+    const range = this.graph.rangeOf(of);
+    const bytes = this.graph.bytesOf(range);
+    const words = new Uint32Array(await readBuffer(this.gpu.device, range.buffer, range.size));
+    const guard = words.subarray(bytes / 4);
+    expect(guard.every((word) => word === UNTOUCHED)).toBe(true);
+    return words.slice(0, bytes / 4);
+  }
+
+  /** The same as f32. */
+  async floats(of: Tensor | Range): Promise<Float32Array<ArrayBuffer>> {
+    return new Float32Array((await this.words(of)).buffer);
+  }
+
+  /** What the slots are now. */
+  async states(): Promise<{ length: number; position: number; token: number; counter: number; accepted: number }[]> {
+    const words = await this.words(this.batch.state);
+    return Array.from({ length: this.batch.limits.slots }, (_, slot) => {
+      const [length, position, token, counter, accepted] = words.subarray(slot * STATE_WORDS);
+      return { length: length!, position: position!, token: token!, counter: counter!, accepted: accepted! };
+    });
+  }
+}
+
+const LIMITS: BatchLimits = { rows: 64, slots: 8, samples: 64, pagesPerSequence: 8, vocabSize: 64 };
+
+export class KernelBench {
+  private constructor(
+    readonly gpu: Gpu,
+    readonly pipelines: Pipelines,
+  ) {}
+
+  static async open(): Promise<KernelBench> {
+    const gpu = await openGpu();
+    return new KernelBench(gpu, new Pipelines(gpu.device));
+  }
+
+  close(): void {
+    expect(this.gpu.failure).toBeUndefined();
+    this.gpu.close();
+  }
+
+  /**
+   * Records what `draw` draws over a batch with this setup, submits it once, and gives `read` the program. Afterwards
+   * every buffer of the case is gone.
+   */
+  async run<T, R>(
+    setup: Setup,
+    draw: (graph: BenchGraph) => T,
+    read: (program: BenchProgram, drawn: T) => Promise<R>,
+  ): Promise<R> {
+    const { device, arena, queue } = this.gpu;
+    for (const filter of ["validation", "out-of-memory", "internal"] as const) device.pushErrorScope(filter);
+    const plan = { segments: [], samples: [], copies: [], ...setup.plan };
+    const limits = { ...LIMITS, ...setup.limits };
+    const batch = await createBatch(arena, limits);
+    writeSlots(queue, batch, setup.slots ?? []);
+    new BatchWriter(batch, queue).write(plan);
+    const planned = plan.segments.reduce((n, s) => n + (s.tokens?.length ?? 1), 0);
+    const [rows, samples] = [setup.rows ?? Math.max(1, planned), setup.samples ?? Math.max(1, plan.samples.length)];
+    const graph = new BenchGraph(this.gpu, this.pipelines, batch, rows, samples);
+    const params: GPUBuffer[] = [];
+    try {
+      const drawn = draw(graph);
+      await this.pipelines.compile();
+      const program = new BenchProgram(this.gpu, batch, graph, this.bind(graph, params));
+      program.submit();
+      return await read(program, drawn);
+    } finally {
+      for (const buffer of [...graph.buffers, ...params]) buffer.destroy();
+      const { buffer, state, pageTable, sampling, mask, tokens } = batch;
+      for (const own of [buffer, ...[state, pageTable, sampling, mask, tokens].map((r) => r.buffer)]) arena.free(own);
+      for (let i = 0; i < 3; i++) expect((await device.popErrorScope())?.message).toBeUndefined();
+    }
+  }
+
+  private bind(graph: BenchGraph, params: GPUBuffer[]): Dispatch[] {
+    const { device, queue } = this.gpu;
+    return graph.ops.map(({ label, kernel, grid, params: values, bindings }) => {
+      const bytes = packParams(kernel.source, values);
+      const buffer = device.createBuffer({ size: bytes.byteLength, usage: Usage.uniform | Usage.copyDst });
+      params.push(buffer);
+      queue.writeBuffer(buffer, 0, bytes);
+      const resources = kernel.source.bindings.map(({ name }) => graph.rangeOf(bindings[name]!));
+      const all: GPUBufferBinding[] = [{ buffer }, graph.batch.header, ...resources];
+      const entries = all.map((resource, binding) => ({ binding, resource }));
+      return { label, pipeline: kernel, grid, bindGroup: device.createBindGroup({ layout: kernel.layout, entries }) };
+    });
+  }
+}
+
+/** What the setup does not name holds a pattern that nobody can use unnoticed. */
+function writeSlots(queue: GPUQueue, batch: Batch, slots: readonly SlotSetup[]): void {
+  for (const { buffer } of [batch.state, batch.pageTable, batch.sampling, batch.mask, batch.tokens]) {
+    queue.writeBuffer(buffer, 0, new Uint32Array(buffer.size / 4).fill(UNTOUCHED));
+  }
+  const maskBytes = batch.mask.size / batch.limits.slots;
+  slots.forEach((slot, i) => {
+    const { length = 0, position = length, token = 0, counter = 0, accepted = 0 } = slot;
+    const state = new Uint32Array([length, position, token, counter, accepted]);
+    queue.writeBuffer(batch.state.buffer, i * state.byteLength, state);
+    const sampling = new Uint32Array([0, slot.seed ?? 0]);
+    new Float32Array(sampling.buffer)[0] = slot.temperature ?? 0;
+    queue.writeBuffer(batch.sampling.buffer, i * sampling.byteLength, sampling);
+    const pages = new Uint32Array((slot.pages ?? []).flatMap((page, at) => [page, at]));
+    queue.writeBuffer(batch.pageTable.buffer, i * batch.limits.pagesPerSequence * 8, pages);
+    if (slot.mask) queue.writeBuffer(batch.mask.buffer, i * maskBytes, slot.mask);
+  });
+}
+
+/** A buffer's first bytes, copied to the host. */
+export async function readBuffer(device: GPUDevice, from: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
+  const staging = device.createBuffer({ size: bytes, usage: Usage.mapRead | Usage.copyDst });
+  const encoder = device.createCommandEncoder();
+  encoder.copyBufferToBuffer(from, 0, staging, 0, bytes);
+  device.queue.submit([encoder.finish()]);
+  await staging.mapAsync(1 /* GPUMapMode.READ */);
+  const result = staging.getMappedRange().slice(0);
+  staging.destroy();
+  return result;
+}
