@@ -1,0 +1,169 @@
+import { invariant } from "../base/assert.ts";
+import cacheLoadF16 from "../../shaders/fragments/cache_f16.wgsl?raw";
+import cacheLoadF32 from "../../shaders/fragments/cache_f32.wgsl?raw";
+import cacheStoreF16 from "../../shaders/fragments/cache_store_f16.wgsl?raw";
+import cacheStoreF32 from "../../shaders/fragments/cache_store_f32.wgsl?raw";
+import pagesWgsl from "../../shaders/fragments/pages.wgsl?raw";
+import attentionWgsl from "../../shaders/attention.wgsl?raw";
+import copyPageWgsl from "../../shaders/copy_page.wgsl?raw";
+import ropeWriteWgsl from "../../shaders/rope_write.wgsl?raw";
+import type { CacheView, Range } from "./batch.ts";
+import type { Binding } from "./define.ts";
+import type { Graph, Tensor } from "./graph.ts";
+
+/** cos and sin of every angle a regime needs, as `rope_write` reads them. */
+export interface RopeTable {
+  /** Elements of a head that rotate; the first `dim` of them. A multiple of 4. */
+  readonly dim: number;
+  /** [256, dim / 2] (cos, sin) f32 of the angles of positions 0 … 255. */
+  readonly near: Range;
+  /** [⌈context / 256⌉, dim / 2] (cos, sin) f32 of the angles of positions 0, 256, 512, … */
+  readonly far: Range;
+}
+
+const read = (name: string, type: string): Binding => ({ name, access: "read", type });
+
+const PAGED: Binding[] = [read("rows", "array<Row>"), read("states", "array<State>"), read("pageTable", "array<Page>")];
+
+function paged(graph: Graph): Record<"rows" | "states" | "pageTable", Range> {
+  return { rows: graph.batch.rows, states: graph.batch.state, pageTable: graph.batch.pageTable };
+}
+
+/**
+ * Rotates queries and keys, and writes keys and values to the cache of one layer.
+ * qkv: [rows, (heads + 2 · kvHeads) · headDim] f32. Returns the queries, [rows, heads · headDim] f32.
+ */
+export function ropeWrite(
+  graph: Graph,
+  qkv: Tensor,
+  cache: CacheView,
+  layer: number,
+  heads: number,
+  rope: RopeTable,
+): Tensor {
+  const { headDim, heads: kvHeads } = cache;
+  invariant(qkv.width === (heads + 2 * kvHeads) * headDim, `qkv is ${qkv.width} wide`);
+  invariant(headDim % 4 === 0 && rope.dim % 4 === 0 && rope.dim <= headDim, `rotary part ${rope.dim} of ${headDim}`);
+  const q = graph.tensor("rows", heads * headDim);
+  const { pool, valueOffset } = cache.layers[layer]!;
+  graph.dispatch(
+    {
+      name: `rope_write ${cache.format}`,
+      wgsl: ropeWriteWgsl,
+      fragments: [cache.format === "f32" ? cacheStoreF32 : cacheStoreF16, pagesWgsl],
+      params: { pagesPerSequence: "u32", valueOffset: "u32" },
+      constants: { HEADS: heads, KV_HEADS: kvHeads, HEAD_DIM: headDim, ROTARY: rope.dim, PAGE: cache.pageSize },
+      bindings: [
+        ...PAGED,
+        read("qkv", "array<f32>"),
+        read("near", "array<vec2f>"),
+        read("far", "array<vec2f>"),
+        { name: "q", access: "read_write", type: "array<f32>" },
+        { name: "pool", access: "read_write", type: "array<u32>" },
+      ],
+    },
+    { pagesPerSequence: graph.batch.limits.pagesPerSequence, valueOffset },
+    { ...paged(graph), qkv, near: rope.near, far: rope.far, q, pool },
+    [Math.ceil(qkv.width / 256), graph.rows],
+  );
+  return q;
+}
+
+export interface AttentionOptions {
+  /** Factor of the scores before the softmax; usually headDim^-½. */
+  scale: number;
+  /** False: a row sees the whole of its own segment, later rows too (encoders). */
+  causal?: boolean;
+}
+
+/** What one workgroup may hold of queries and sums, in vec4: 2 × 6 KiB of the 16 KiB every device has. */
+const QUERY_VEC4 = 384;
+
+/** softmax(scale · q · Kᵀ) · V over the pages of each row's sequence: [rows, heads · headDim] f32. */
+export function attention(graph: Graph, q: Tensor, cache: CacheView, layer: number, options: AttentionOptions): Tensor {
+  return dispatchAttention(graph, q, cache, layer, options, false).out;
+}
+
+/**
+ * The same, unfinished: `out` is the sum of exp(s − m) · V, and `lse`, [rows, heads · 2] f32, holds m and l = Σ exp(s − m)
+ * of each head. Partial results over different keys can be merged (Flash-Decoding; cascades; token trees).
+ */
+export function attentionPartial(
+  graph: Graph,
+  q: Tensor,
+  cache: CacheView,
+  layer: number,
+  options: AttentionOptions,
+): { out: Tensor; lse: Tensor } {
+  const { out, lse } = dispatchAttention(graph, q, cache, layer, options, true);
+  invariant(lse, "partial attention emits m and l");
+  return { out, lse };
+}
+
+function dispatchAttention(
+  graph: Graph,
+  q: Tensor,
+  cache: CacheView,
+  layer: number,
+  { scale, causal = true }: AttentionOptions,
+  emit: boolean,
+): { out: Tensor; lse?: Tensor } {
+  const { headDim, heads: kvHeads } = cache;
+  const heads = q.width / headDim;
+  invariant(Number.isInteger(heads / kvHeads), `${heads} query heads over ${kvHeads}`);
+  const perGroup = heads / kvHeads;
+  const group = Math.min(perGroup, 32, Math.max(1, Math.floor(QUERY_VEC4 / (headDim / 4))));
+  const { pool, valueOffset } = cache.layers[layer]!;
+  const out = graph.tensor("rows", q.width);
+  const lse = emit ? graph.tensor("rows", heads * 2) : undefined;
+  graph.dispatch(
+    {
+      name: `attention ${cache.format}`,
+      wgsl: attentionWgsl,
+      fragments: [cache.format === "f32" ? cacheLoadF32 : cacheLoadF16, pagesWgsl, emit ? EMIT : NO_EMIT],
+      params: { pagesPerSequence: "u32", valueOffset: "u32", scale: "f32" },
+      constants: {
+        HEADS: heads,
+        KV_HEADS: kvHeads,
+        HEAD_DIM: headDim,
+        PAGE: cache.pageSize,
+        GROUP: group,
+        CAUSAL: causal,
+        EMIT: emit,
+      },
+      bindings: [
+        ...PAGED,
+        read("segments", "array<Segment>"),
+        read("q", "array<vec4f>"),
+        read("pool", "array<u32>"),
+        { name: "out", access: "read_write", type: "array<vec4f>" },
+        ...(emit ? [{ name: "lse", access: "read_write", type: "array<vec2f>" } as const] : []),
+      ],
+    },
+    { pagesPerSequence: graph.batch.limits.pagesPerSequence, valueOffset, scale },
+    { ...paged(graph), segments: graph.batch.segments, q, pool, out, ...(lse && { lse }) },
+    [kvHeads * Math.ceil(perGroup / group), graph.rows],
+  );
+  return { out, ...(lse && { lse }) };
+}
+
+const EMIT = "fn emit(i: u32, v: vec2f) { lse[i] = v; }";
+const NO_EMIT = "fn emit(i: u32, v: vec2f) {}";
+
+/** Copies the pages that the batch lists, in every layer: what a fork writes to next must be its own. */
+export function copyPages(graph: Graph, cache: CacheView): void {
+  const words = (cache.pageSize * cache.heads * cache.headDim) / (cache.format === "f32" ? 1 : 2);
+  for (const { pool, valueOffset } of cache.layers) {
+    graph.dispatch(
+      {
+        name: "copy_page",
+        wgsl: copyPageWgsl,
+        params: { pageWords: "u32", valueOffset: "u32" },
+        bindings: [read("copies", "array<vec2u>"), { name: "pool", access: "read_write", type: "array<u32>" }],
+      },
+      { pageWords: words, valueOffset: cache.format === "f32" ? valueOffset : valueOffset / 2 },
+      { copies: graph.batch.copies, pool },
+      [Math.ceil(words / 64), graph.batch.limits.slots],
+    );
+  }
+}

@@ -1,0 +1,96 @@
+import type { CacheView } from "../kernels/batch.ts";
+import type { Graph, Tensor } from "../kernels/graph.ts";
+import type { Linear } from "../kernels/linear.ts";
+import type { RopeTable } from "../kernels/attention.ts";
+import type { Range } from "../kernels/batch.ts";
+
+/** A parsed config.json: what every family has. All numbers are checked; nothing else of the file is used. */
+export interface ModelConfig {
+  readonly modelType: string;
+  readonly layers: number;
+  readonly hiddenSize: number;
+  readonly vocabSize: number;
+  /** Tokens the checkpoint was made for. */
+  readonly contextTokens: number;
+  readonly bosId: number | null;
+  readonly eosIds: readonly number[];
+}
+
+/** A tensor's place in a resident matrix: its row i becomes row firstRow + i · rowStep. */
+export interface TensorPlacement {
+  readonly tensor: string;
+  readonly rows: number;
+  readonly firstRow: number;
+  readonly rowStep: number;
+}
+
+/** One resident linear layer, [outFeatures, inFeatures], made of one or more published tensors. */
+export interface LinearSpec {
+  readonly kind: "linear";
+  readonly outFeatures: number;
+  readonly inFeatures: number;
+  readonly tensors: readonly TensorPlacement[];
+  /** Published biases, f32 when resident; rows without one have bias 0. */
+  readonly bias?: readonly TensorPlacement[];
+  /** Only rows are gathered, nothing is multiplied: not counted in FLOPs. */
+  readonly gatherOnly?: boolean;
+}
+
+/** A vector that stays f32 on the device: a norm's gain. */
+export interface VectorSpec {
+  readonly kind: "vector";
+  readonly width: number;
+  readonly tensor: string;
+}
+
+/** Which published tensors play which role, by role. The loader reads these and no others. */
+export type WeightTable = ReadonlyMap<string, LinearSpec | VectorSpec>;
+
+/** A family's needs of cache, a pool for each kind. */
+export interface CacheSpec {
+  readonly kind: "kv";
+  readonly layers: number;
+  readonly heads: number;
+  readonly headDim: number;
+}
+
+/** Rotary frequencies of one regime: the angle of element e at position p is p · inverseFrequencies[e]. */
+export interface RopeSpec {
+  /** Elements of a head that rotate; twice as many as frequencies. */
+  readonly dim: number;
+  readonly inverseFrequencies: Float64Array;
+  /** Factor on cos and sin (YaRN's attention scaling); 1 for most. */
+  readonly scale: number;
+}
+
+/** The resident weights of a loaded model, by role. Asking for a role that is not in the table is a bug. */
+export interface ResidentWeights {
+  linear(role: string): Linear;
+  vector(role: string): Range;
+}
+
+/** What a forward needs besides its batch. */
+export interface Resident<C extends ModelConfig> {
+  readonly config: C;
+  readonly weights: ResidentWeights;
+  readonly rope: RopeTable;
+  readonly cache: CacheView;
+}
+
+/** An architecture: one file in this folder, one entry in index.ts. */
+export interface Family<C extends ModelConfig = ModelConfig> {
+  /** `model_type`s of config.json that this file runs. */
+  readonly modelTypes: readonly string[];
+  /** Throws ConfigError by the field's name for whatever it would run wrongly. */
+  parseConfig(json: Readonly<Record<string, unknown>>): C;
+  weightTable(config: C): WeightTable;
+  cacheSpec(config: C): CacheSpec;
+  /** The rotary regime for a request of up to `contextTokens`. */
+  rope(config: C, contextTokens: number): RopeSpec;
+  /** Dispatches of one decode step: those of each layer, and all others up to the hidden state. A test holds it. */
+  readonly dispatches: { readonly layer: number; readonly other: number };
+  /** Draws one step up to the last layer's output, [rows, hiddenSize]. */
+  forward(graph: Graph, model: Resident<C>): Tensor;
+  /** Final norm and head on the sampled rows: logits [samples, vocabSize]. */
+  head(graph: Graph, model: Resident<C>, hidden: Tensor): Tensor;
+}
