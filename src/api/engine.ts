@@ -1,0 +1,128 @@
+import { ArgumentError, UnsupportedError } from "../base/errors.ts";
+import { loadEngine, type LoadOptions as EngineLoadOptions, type ModelSource } from "../engine/load.ts";
+import type { ChatMessage, EnginePort, EngineStats, ModelInfo, RowRange, SamplingOptions } from "../engine/port.ts";
+import { startGeneration, type Generation } from "./generation.ts";
+
+export interface LoadOptions extends EngineLoadOptions {
+  /**
+   * Run the engine in a worker, so that nothing it does makes the page wait; default false. Only in browsers; where
+   * one has no workers, and where a `device` is given, it runs on this thread. A `fetch` cannot be given with it.
+   */
+  worker?: boolean;
+}
+
+export interface GenerateOptions extends SamplingOptions {
+  /** Ends the generation; `result` resolves with what there is. */
+  signal?: AbortSignal;
+}
+
+export interface ReadOptions {
+  signal?: AbortSignal;
+}
+
+const GENERATE_OPTIONS = ["maxTokens", "temperature", "seed", "stop", "n", "signal"];
+const LOAD_OPTIONS = [
+  "weights",
+  "kv",
+  "contextTokens",
+  "memoryBytes",
+  "revision",
+  "endpoint",
+  "fetch",
+  "onProgress",
+  "signal",
+  "worker",
+  "device",
+];
+
+/** A loaded model. Everything it does goes through a port, so it does not know where the engine lives. */
+export class Engine {
+  private constructor(private readonly port: EnginePort) {}
+
+  /**
+   * Loads a checkpoint: `config.json`, `tokenizer.json` and `*.safetensors`, as published.
+   * @param source a Hub id "org/name", the URL of a folder, files or a picked directory, or in Node a path.
+   * @throws every class of base/errors.ts that concerns files, memory or the device; AbortError when `signal` fires;
+   * WorkerError when the worker that was asked for cannot start.
+   */
+  static async load(source: ModelSource, options: LoadOptions = {}): Promise<Engine> {
+    refuseUnknown("load", options, LOAD_OPTIONS);
+    return new Engine(await openPort(source, options));
+  }
+
+  /** What was loaded: sizes, formats, costs per token. */
+  get model(): ModelInfo {
+    return this.port.info;
+  }
+
+  /** Continues a text, a list of token ids, or a conversation. Work starts at once. */
+  generate(input: string | number[] | ChatMessage[], options: GenerateOptions = {}): Generation {
+    const { signal, ...sampling } = options;
+    return startGeneration(async (onDelta, cancelled) => {
+      refuseUnknown("generate", options, GENERATE_OPTIONS);
+      return this.port.generate(input, sampling, onDelta, cancelled);
+    }, signal);
+  }
+
+  /**
+   * Logits after each of the ids, [rows, vocab] row-major f32; row i is for the token after ids[i].
+   * `rows`: the last one (default), all, or [from, to).
+   */
+  async logits(ids: number[], options: ReadOptions & { rows?: RowRange } = {}): Promise<Float32Array> {
+    refuseUnknown("logits", options, ["rows", "signal"]);
+    return this.port.logits(ids, options.rows ?? "last", options.signal);
+  }
+
+  /** Natural-log probabilities, [ids.length − 1] f32: element i − 1 is that of ids[i] given ids[0 … i − 1]. */
+  async score(ids: number[], options: ReadOptions = {}): Promise<Float32Array> {
+    refuseUnknown("score", options, ["signal"]);
+    return this.port.score(ids, options.signal);
+  }
+
+  /** Token ids of a text, with the tokenizer's own special tokens unless `specialTokens` is false. */
+  encode(text: string, options?: { specialTokens?: boolean }): Promise<number[]> {
+    return this.port.encode(text, options);
+  }
+
+  /** Text of token ids, without special tokens unless `skipSpecialTokens` is false. */
+  decode(ids: number[], options?: { skipSpecialTokens?: boolean }): Promise<string> {
+    return this.port.decode(ids, options);
+  }
+
+  stats(): EngineStats {
+    return this.port.stats();
+  }
+
+  /** Ends what is running and frees every byte on the GPU. */
+  dispose(): Promise<void> {
+    return this.port.dispose();
+  }
+}
+
+async function openPort(source: ModelSource, { worker = false, ...options }: LoadOptions): Promise<EnginePort> {
+  if (!worker || options.device) return loadEngine(source, options);
+  if (options.fetch) {
+    throw new ArgumentError(
+      "A fetch function cannot be sent to a worker. Leave out fetch, or load without worker: true.",
+    );
+  }
+  if (typeof process === "object" && process.versions?.node && typeof window === "undefined") {
+    throw new UnsupportedError("worker: true is for browsers: in Node the engine runs on the thread that loads it.");
+  }
+  if (typeof Worker === "undefined") return loadEngine(source, options);
+  const { WorkerEngine } = await import("../worker/client.ts"); // pages without a worker need not fetch it
+  return WorkerEngine.load(source, options);
+}
+
+/** An option that would be ignored is a wrong answer waiting to happen. */
+function refuseUnknown(call: string, options: object, known: readonly string[]): void {
+  if (typeof options !== "object" || options === null)
+    throw new ArgumentError(`${call}: options have to be an object.`);
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== undefined && !known.includes(name)) {
+      throw new UnsupportedError(
+        `${call}: the option ${JSON.stringify(name)} is not supported. Known: ${known.join(", ")}.`,
+      );
+    }
+  }
+}

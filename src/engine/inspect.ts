@@ -1,0 +1,224 @@
+/** From a checkpoint folder to everything that is known before a GPU is asked for: what can be wrong with files is found here. */
+import { roundUp } from "../base/assert.ts";
+import type { Repo } from "../base/bytes.ts";
+import { AbortError, ArgumentError, SourceError, UnsupportedError } from "../base/errors.ts";
+import type { Family, ModelConfig } from "../models/family.ts";
+import { findFamily } from "../models/index.ts";
+import { openRepo } from "../store/repo.ts";
+import { Tokenizer } from "../text/tokenizer.ts";
+import { openCheckpoint } from "../weights/checkpoint.ts";
+import { denseBytes, type DenseFormat } from "../weights/quant/dense.ts";
+import { planWeights, type WeightPlan } from "./loader.ts";
+import type { KvFormat, LoadProgress, ModelInfo, WeightFormat } from "./port.ts";
+import type { TextTools } from "./session.ts";
+
+/** Where a checkpoint is. string: a Hub id "org/name", the URL of a folder, or in Node a path that starts with "." or "/". */
+export type ModelSource = string | File[] | FileSystemDirectoryHandle;
+
+export interface CheckpointOptions {
+  /** Resident format of the weights; default "published": as they are in the files. */
+  weights?: "published" | "auto" | WeightFormat;
+  /** Format of the cache; default f32 for f32 weights, else f16. */
+  kv?: KvFormat;
+  /** Tokens of prompt and answer that one sequence may hold; default what the checkpoint was made for, at most 4096. */
+  contextTokens?: number;
+  /** Of a Hub id: branch, tag or commit; default "main". */
+  revision?: string;
+  /** Another Hub than Hugging Face's. */
+  endpoint?: string;
+  fetch?: typeof fetch;
+  signal?: AbortSignal;
+}
+
+/** A checkpoint whose files have been read and matched, all but the weights themselves. */
+export interface ReadCheckpoint {
+  family: Family;
+  config: ModelConfig;
+  plan: WeightPlan;
+  text: TextTools;
+  endIds: number[];
+  contextTokens: number;
+  kv: "f32" | "f16";
+  info: ModelInfo;
+}
+
+/** What `inspectCheckpoint` tells; plain data. */
+export interface Inspection {
+  info: ModelInfo;
+  /** Query heads (null where the family has none), key and value heads, elements of one head. */
+  attention: { heads: number | null; kvHeads: number; headDim: number };
+  /** Every file that loading would read, with its whole size in bytes. */
+  files: { name: string; bytes: number }[];
+  /** Every tensor of the files, whether the model uses it or not, in file order. */
+  tensors: { name: string; dtype: string; shape: number[]; bytes: number; file: string }[];
+}
+
+const DEFAULT_CONTEXT = 4096;
+
+/**
+ * Describes a checkpoint as it would be loaded, from its JSON files and the headers of its weights. Needs no GPU.
+ * @throws what `Engine.load` throws for files that are missing, malformed or not supported.
+ */
+export async function inspectCheckpoint(source: ModelSource, options: CheckpointOptions = {}): Promise<Inspection> {
+  if (options.signal?.aborted) throw new AbortError("Inspecting", options.signal.reason);
+  const repo = await openRepo(source, options);
+  const sizes = new Map<string, number>();
+  const noted: Repo = {
+    label: repo.label,
+    open: async (name, signal) => {
+      const file = await repo.open(name, signal);
+      if (file) sizes.set(name, file.size);
+      return file;
+    },
+  };
+  const { family, config, plan, info } = await readCheckpoint(noted, options);
+  const { heads: kvHeads, headDim } = family.cacheSpec(config);
+  const heads = "heads" in config && typeof config.heads === "number" ? config.heads : null;
+  return {
+    info,
+    attention: { heads, kvHeads, headDim },
+    files: [...sizes].map(([name, bytes]) => ({ name, bytes })).sort((a, b) => (a.name < b.name ? -1 : 1)),
+    tensors: [...plan.checkpoint.tensors.values()].map(({ name, dtype, shape, begin, end, file }) => ({
+      name,
+      dtype,
+      shape: [...shape],
+      bytes: end - begin,
+      file: file.name,
+    })),
+  };
+}
+
+/** Everything that can be wrong with the files or with what is asked of them is found here. */
+export async function readCheckpoint(
+  repo: Repo,
+  options: CheckpointOptions,
+  report: (stage: LoadProgress["stage"], loaded: number, total: number) => void = () => undefined,
+): Promise<ReadCheckpoint> {
+  const { weights = "published", signal } = options;
+  const json = await readJson(repo, "config.json", signal);
+  if (json === undefined) {
+    const hint = "Give the folder that holds config.json, tokenizer.json and *.safetensors.";
+    throw new SourceError("config.json", `not found in ${repo.label}. ${hint}`);
+  }
+  const { family, json: configJson } = findFamily(json);
+  const config = family.parseConfig(configJson);
+  const contextTokens = contextOf(config, options.contextTokens);
+  const wanted = weights === "auto" ? "published" : weights;
+  if (wanted === "q8" || wanted === "q4") {
+    throw new UnsupportedError(`weights: "${wanted}" is not there yet. Use "published", "f32", "f16" or "bf16".`);
+  }
+  if (options.kv === "int8") throw new UnsupportedError('kv: "int8" is not there yet. Use "f16" or "f32".');
+  const checkpoint = await openCheckpoint((name, s) => repo.open(name, s), signal);
+  const plan = planWeights(family.weightTable(config), checkpoint, wanted);
+  const kv = options.kv ?? (dominantFormat(plan) === "f32" ? "f32" : "f16");
+  report("tokenizer", 0, 1);
+  const [tokenizerJson, tokenizerConfig, generation, template] = await Promise.all([
+    readJson(repo, "tokenizer.json", signal),
+    readJson(repo, "tokenizer_config.json", signal),
+    readJson(repo, "generation_config.json", signal),
+    readText(repo, "chat_template.jinja", signal),
+  ]);
+  const tokenizer = tokenizerJson === undefined ? undefined : Tokenizer.parse(tokenizerJson, tokenizerConfig);
+  const chatTemplate = template ?? tokenizer?.chatTemplate;
+  report("tokenizer", 1, 1);
+  const endIds = [...new Set([...config.eosIds, ...endIdsOf(generation, config.vocabSize)])];
+  const text = { ...(tokenizer && { tokenizer }), ...(chatTemplate !== undefined && { chatTemplate }) };
+  const parts = { family, config, plan, text, endIds, contextTokens, kv };
+  return { ...parts, info: describe(parts, options.weights) };
+}
+
+async function readText(repo: Repo, name: string, signal?: AbortSignal): Promise<string | undefined> {
+  const file = await repo.open(name, signal);
+  return file ? new TextDecoder().decode(await file.read(0, file.size, signal)) : undefined;
+}
+
+async function readJson(repo: Repo, name: string, signal?: AbortSignal): Promise<unknown> {
+  const text = await readText(repo, name, signal);
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (cause) {
+    throw new SourceError(name, `is not JSON: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** End tokens that only generation_config.json names. */
+function endIdsOf(generation: unknown, vocabSize: number): number[] {
+  const value = (generation as { eos_token_id?: unknown } | undefined)?.eos_token_id;
+  const ids: unknown[] = Array.isArray(value) ? value : [value];
+  return ids.filter((id): id is number => Number.isInteger(id) && (id as number) >= 0 && (id as number) < vocabSize);
+}
+
+function contextOf(config: ModelConfig, wanted: number | undefined): number {
+  if (wanted === undefined) return Math.min(config.contextTokens, DEFAULT_CONTEXT);
+  if (!Number.isInteger(wanted) || wanted < 2 || wanted > config.contextTokens) {
+    throw new ArgumentError(
+      `contextTokens is ${wanted}; this checkpoint was made for ${config.contextTokens} tokens, and at least 2 are needed.`,
+    );
+  }
+  return wanted;
+}
+
+function dominantFormat(plan: WeightPlan): DenseFormat {
+  const bytes: Record<DenseFormat, number> = { f32: 0, f16: 0, bf16: 0 };
+  for (const [role, format] of plan.formats) {
+    const spec = plan.table.get(role)!;
+    if (spec.kind === "linear") bytes[format] += spec.inFeatures * spec.outFeatures;
+  }
+  return (Object.keys(bytes) as DenseFormat[]).reduce((a, b) => (bytes[b] > bytes[a] ? b : a));
+}
+
+/** GPU bytes that WeightStore will take: matrices in their layouts, vectors in f32 at multiples of 256 bytes. */
+function residentBytes(plan: WeightPlan): number {
+  let bytes = 0;
+  const vector = (width: number): number => roundUp(width, 64) * 4;
+  for (const [role, spec] of plan.table) {
+    if (spec.kind === "vector") bytes += vector(spec.width);
+    else {
+      bytes += denseBytes(plan.formats.get(role)!, spec.outFeatures, spec.inFeatures);
+      if (spec.bias) bytes += vector(spec.outFeatures);
+    }
+  }
+  return bytes;
+}
+
+function describe(
+  { family, config, plan, text, endIds, contextTokens, kv }: Omit<ReadCheckpoint, "info">,
+  weights: CheckpointOptions["weights"],
+): ModelInfo {
+  const cache = family.cacheSpec(config);
+  let active = 0;
+  let multiplied = 0;
+  for (const entry of plan.table.values()) {
+    if (entry.kind === "vector") active += entry.width;
+    else if (entry.gatherOnly) active += entry.inFeatures;
+    else {
+      multiplied += entry.inFeatures * entry.outFeatures;
+      for (const { rows } of entry.bias ?? []) active += rows;
+    }
+  }
+  const reason =
+    weights === undefined || weights === "published"
+      ? "as published"
+      : weights === "auto"
+        ? "as published: it is the only automatic choice yet"
+        : "as asked for";
+  return {
+    modelType: config.modelType,
+    layers: config.layers,
+    hiddenSize: config.hiddenSize,
+    vocabSize: config.vocabSize,
+    parameters: plan.parameters,
+    activeParameters: active + multiplied,
+    flopsPerToken: 2 * multiplied,
+    kvBytesPerToken: 2 * cache.layers * cache.heads * cache.headDim * (kv === "f32" ? 4 : 2),
+    kv,
+    contextTokens,
+    trainedContextTokens: config.contextTokens,
+    weights: { format: dominantFormat(plan), reason, bytes: residentBytes(plan) },
+    tokenizer: text.tokenizer !== undefined,
+    chatTemplate: text.chatTemplate !== undefined,
+    bosId: config.bosId,
+    eosIds: endIds,
+  };
+}
