@@ -1,6 +1,7 @@
 /** The checkpoints with golden outputs, and what every engine test has in common. */
 import { loadEngine, loadRepo, type EngineTuning, type LoadOptions } from "../../src/engine/load.ts";
 import type { InProcessEngine } from "../../src/engine/engine.ts";
+import { openGpu } from "../../src/gpu/device.ts";
 import type { Repo } from "../../src/base/bytes.ts";
 import { fixtureSource, readBytes, readFixtureJson, readSharedJson, sharedSource } from "../support/fixtures.ts";
 
@@ -18,6 +19,8 @@ export interface GoldenCase {
 export interface GoldenCheckpoint {
   name: string;
   source: string | null;
+  /** Also to be cut into two and three shards: the checkpoints that people would publish. */
+  published: boolean;
   /** Bound on the logits, absolute; golden logits are of f32 arithmetic on the same weights. */
   tolerance: number;
   read(): Promise<GoldenCase[]>;
@@ -33,10 +36,17 @@ interface GoldenFile {
 const casesOf = (file: GoldenFile | null): GoldenCase[] =>
   file?.cases ?? (file ? [{ ids: file.ids!, logits: file.logits!, greedy: file.greedy! }] : []);
 
-function fixture(name: string, folder: string, golden: string, tolerance: number): GoldenCheckpoint {
+function fixture(
+  name: string,
+  folder: string,
+  golden: string,
+  tolerance: number,
+  published: boolean,
+): GoldenCheckpoint {
   return {
     name,
     source: fixtureSource(folder),
+    published,
     tolerance,
     read: async () => casesOf(await readFixtureJson<GoldenFile>(golden)),
   };
@@ -46,6 +56,7 @@ function shared(name: string, tolerance: number): GoldenCheckpoint {
   return {
     name,
     source: sharedSource(`models/${name}`),
+    published: true,
     tolerance,
     read: async () => casesOf(await readSharedJson<GoldenFile>("models/stories260K/golden.json")),
   };
@@ -55,9 +66,9 @@ export const EMBEDDED = "demo/public/model";
 
 export function goldenCheckpoints(): GoldenCheckpoint[] {
   const tiny = (variant: string): GoldenCheckpoint =>
-    fixture(variant, `tests/fixtures/llama/${variant}`, `tests/fixtures/llama/${variant}/golden.json`, 1e-4);
+    fixture(variant, `tests/fixtures/llama/${variant}`, `tests/fixtures/llama/${variant}/golden.json`, 1e-4, false);
   return [
-    fixture("embedded", EMBEDDED, "tests/fixtures/embedded/golden.json", 1e-4),
+    fixture("embedded", EMBEDDED, "tests/fixtures/embedded/golden.json", 1e-4, true),
     tiny("untied-f32"),
     tiny("bias-f16"),
     tiny("odd-bf16"),
@@ -67,13 +78,29 @@ export function goldenCheckpoints(): GoldenCheckpoint[] {
   ];
 }
 
-/** Loads with f32 pages, so that what is compared is arithmetic and not rounding. */
-export function load(source: string, options: LoadOptions = {}, tuning: EngineTuning = {}): Promise<InProcessEngine> {
-  return loadEngine(source, { kv: "f32", ...options }, { ...SHUFFLED, ...tuning });
+let device: Promise<GPUDevice> | undefined;
+
+/** One device for all engines of a test file: Dawn then compiles each pipeline once, which on SwiftShader is most of a load. */
+function sharedDevice(): Promise<GPUDevice> {
+  device ??= openGpu().then((gpu) => gpu.device);
+  return device;
 }
 
-export function loadFiles(repo: Repo, options: LoadOptions = {}, tuning: EngineTuning = {}): Promise<InProcessEngine> {
-  return loadRepo(repo, { kv: "f32", ...options }, { ...SHUFFLED, ...tuning });
+/** Loads with f32 pages, so that what is compared is arithmetic and not rounding. */
+export async function load(
+  source: string,
+  options: LoadOptions = {},
+  tuning: EngineTuning = {},
+): Promise<InProcessEngine> {
+  return loadEngine(source, { device: await sharedDevice(), kv: "f32", ...options }, { ...SHUFFLED, ...tuning });
+}
+
+export async function loadFiles(
+  repo: Repo,
+  options: LoadOptions = {},
+  tuning: EngineTuning = {},
+): Promise<InProcessEngine> {
+  return loadRepo(repo, { device: await sharedDevice(), kv: "f32", ...options }, { ...SHUFFLED, ...tuning });
 }
 
 /** A checkpoint's files in memory, to be cut up or broken. */
