@@ -35,8 +35,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   let n1 = min(ROWS * pair + 1u, last);
   let columns4 = params.columns / 4u;
 
-  var acc: array<vec3f, TILE>;
-  for (var m = 0u; m < TILE; m++) { acc[m] = vec3f(0.0); }
+  var acc = array<vec3f, TILE>();
   for (var k4 = k; k4 < columns4; k4 += LANES) {
     let w0 = weight4(n0, k4, params.rowWords);
     let w1 = weight4(n1, k4, params.rowWords);

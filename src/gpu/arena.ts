@@ -49,14 +49,14 @@ export class Arena {
     if (size > limit) throw new OutOfMemoryError(label, size, limit);
     this.device.pushErrorScope("out-of-memory");
     let buffer: GPUBuffer | undefined;
-    let failure: unknown;
+    let failure: Error | undefined;
     try {
       buffer = this.device.createBuffer({ label, size, usage });
       // Counted before the wait, so that allocations made side by side cannot pass the budget together.
       this.entries.set(buffer, { kind, bytes: size });
       this.total += size;
     } catch (error) {
-      failure = error; // browsers throw RangeError where the size itself is past what they can map
+      failure = error as Error; // browsers throw RangeError where the size itself is past what they can map
     }
     const refused = await this.device.popErrorScope();
     if (buffer && !refused && !this.closed) return buffer;
@@ -65,7 +65,7 @@ export class Arena {
       throw new DisposedError();
     }
     if (buffer) this.free(buffer);
-    if (failure !== undefined && !(failure instanceof RangeError)) throw failure;
+    if (failure && !(failure instanceof RangeError)) throw failure;
     throw new OutOfMemoryError(label, size, Number.isFinite(this.available) ? this.available : undefined);
   }
 

@@ -76,8 +76,17 @@ export interface AttentionOptions {
   causal?: boolean;
 }
 
-/** What one workgroup may hold of queries and sums, in vec4: 2 × 6 KiB of the 16 KiB every device has. */
-const QUERY_VEC4 = 384;
+/** Workgroup memory that every device has, in bytes. */
+const WORKGROUP_BYTES = 16384;
+/** Keys that one tile of attention.wgsl takes. */
+const KEYS = 32;
+
+/** Query heads that one workgroup takes: each holds its query, its sum, a tile of weights and three numbers. */
+function headsPerWorkgroup(headDim: number): number {
+  const perHead = 4 * (2 * headDim + KEYS + 3);
+  const padding = 3 * 12; // each array of numbers ends at a multiple of 16 bytes
+  return Math.min(32, Math.floor((WORKGROUP_BYTES - padding) / perHead));
+}
 
 /** softmax(scale · q · Kᵀ) · V over the pages of each row's sequence: [rows, heads · headDim] f32. */
 export function attention(graph: Graph, q: Tensor, cache: CacheView, layer: number, options: AttentionOptions): Tensor {
@@ -112,7 +121,7 @@ function dispatchAttention(
   const heads = q.width / headDim;
   invariant(Number.isInteger(heads / kvHeads), `${heads} query heads over ${kvHeads}`);
   const perGroup = heads / kvHeads;
-  const group = Math.min(perGroup, 32, Math.max(1, Math.floor(QUERY_VEC4 / (headDim / 4))));
+  const group = Math.min(perGroup, headsPerWorkgroup(headDim));
   const { pool, valueOffset } = cache.layers[layer]!;
   const out = graph.tensor("rows", q.width);
   const lse = emit ? graph.tensor("rows", heads * 2) : undefined;

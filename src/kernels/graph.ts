@@ -133,7 +133,7 @@ export class GraphBuffers {
     }
     const buffer = await this.arena.allocate("state", "parameters", end, Usage.uniform | Usage.copyDst);
     const all = new Uint8Array(end);
-    packed.forEach((bytes, i) => all.set(new Uint8Array(bytes), offsets[i]!));
+    packed.forEach((bytes, i) => all.set(new Uint8Array(bytes), offsets[i]));
     this.device.queue.writeBuffer(buffer, 0, all);
     return (op) => ({ buffer, offset: offsets[op]!, size: packed[op]!.byteLength });
   }

@@ -3,7 +3,7 @@ import type { Family } from "./family.ts";
 import { llama } from "./llama.ts";
 
 /** Every architecture, found by `model_type`. To add one: a file beside llama.ts, and its name here. */
-const FAMILIES: readonly Family[] = [llama as Family];
+const FAMILIES: readonly Family[] = [llama];
 
 export const supportedModelTypes: readonly string[] = FAMILIES.flatMap((f) => f.modelTypes);
 
