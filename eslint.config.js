@@ -26,12 +26,18 @@ export default defineConfig(
       "@typescript-eslint/consistent-type-imports": ["error", { fixStyle: "inline-type-imports" }],
       "@typescript-eslint/no-explicit-any": "error",
       "@typescript-eslint/no-import-type-side-effects": "error",
+      "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_", varsIgnorePattern: "^_" }],
+      "@typescript-eslint/only-throw-error": ["error", { allowRethrowing: true, allowThrowingUnknown: true }],
       "@typescript-eslint/prefer-readonly": "error",
       "@typescript-eslint/promise-function-async": "off",
       "@typescript-eslint/require-await": "off", // an interface may be async where one of its forms is not
       "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true, allowBoolean: true }],
       "@typescript-eslint/switch-exhaustiveness-check": ["error", { considerDefaultExhaustiveForUnions: true }],
     },
+  },
+  {
+    files: ["tests/**/*.ts"],
+    rules: { "@typescript-eslint/unbound-method": "off" }, // `condition ? it : it.skip` is the way to choose
   },
   {
     // The library reports by errors and callbacks; a page's console is not ours.

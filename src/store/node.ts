@@ -1,29 +1,29 @@
 /** A folder on disk, in Node. Node's modules are loaded when one is opened, so that no bundle for browsers needs them. */
 import type { Stats } from "node:fs";
-import type { FileHandle } from "node:fs/promises";
+import type * as FileSystem from "node:fs/promises";
 import type { ByteFile, Repo } from "../base/bytes.ts";
 import { SourceError } from "../base/errors.ts";
 import { throwIfAborted } from "./abort.ts";
 import { CHUNK_BYTES, checkRange, partsOf, readAll } from "./range.ts";
 
-type FileSystem = typeof import("node:fs/promises");
+type Fs = typeof FileSystem;
 
 /**
  * Opens a folder by its path (relative to the working directory) or `file:` URL.
  * @throws SourceError if there is no such folder.
  */
 export async function openFolder(source: string): Promise<Repo> {
-  const fs = (await import(/* @vite-ignore */ "node:fs/promises")) as FileSystem;
-  const { resolve } = (await import(/* @vite-ignore */ "node:path")) as typeof import("node:path");
-  const { fileURLToPath } = (await import(/* @vite-ignore */ "node:url")) as typeof import("node:url");
-  const path = source.startsWith("file:") ? fileURLToPath(source) : resolve(source);
+  const fs = await import(/* @vite-ignore */ "node:fs/promises");
+  const paths = await import(/* @vite-ignore */ "node:path");
+  const urls = await import(/* @vite-ignore */ "node:url");
+  const path = source.startsWith("file:") ? urls.fileURLToPath(source) : paths.resolve(source);
   const stat = await statOf(fs, path, source);
   if (!stat) throw new SourceError(source, "there is no such folder. Check the path.");
   if (!stat.isDirectory()) throw new SourceError(source, "this is no folder. Give the folder that holds config.json.");
   return new FolderRepo(fs, source, path);
 }
 
-async function statOf(fs: FileSystem, path: string, name: string): Promise<Stats | null> {
+async function statOf(fs: Fs, path: string, name: string): Promise<Stats | null> {
   try {
     return await fs.stat(path);
   } catch (error) {
@@ -35,10 +35,10 @@ async function statOf(fs: FileSystem, path: string, name: string): Promise<Stats
 
 class FolderRepo implements Repo {
   readonly label: string;
-  readonly #fs: FileSystem;
+  readonly #fs: Fs;
   readonly #path: string;
 
-  constructor(fs: FileSystem, label: string, path: string) {
+  constructor(fs: Fs, label: string, path: string) {
     this.label = label;
     this.#fs = fs;
     this.#path = path;
@@ -56,11 +56,11 @@ class FolderRepo implements Repo {
 class DiskFile implements ByteFile {
   readonly name: string;
   readonly size: number;
-  readonly #fs: FileSystem;
+  readonly #fs: Fs;
   readonly #path: string;
   readonly #modifiedMs: number;
 
-  constructor(fs: FileSystem, name: string, path: string, size: number, modifiedMs: number) {
+  constructor(fs: Fs, name: string, path: string, size: number, modifiedMs: number) {
     this.name = name;
     this.size = size;
     this.#fs = fs;
@@ -89,7 +89,7 @@ class DiskFile implements ByteFile {
     }
   }
 
-  async #open(): Promise<FileHandle> {
+  async #open(): Promise<FileSystem.FileHandle> {
     const handle = await this.#fs.open(this.#path, "r").catch((error: Error) => {
       throw new SourceError(this.name, `it cannot be opened (${error.message}). Load again.`, { cause: error });
     });
@@ -99,7 +99,7 @@ class DiskFile implements ByteFile {
     throw new SourceError(this.name, "the file changed while loading. Load again.");
   }
 
-  async #readChunk(handle: FileHandle, at: number, length: number): Promise<Uint8Array> {
+  async #readChunk(handle: FileSystem.FileHandle, at: number, length: number): Promise<Uint8Array> {
     const buffer = new Uint8Array(length);
     const { bytesRead } = await handle.read(buffer, 0, length, at).catch((error: Error) => {
       throw new SourceError(this.name, `byte ${at} cannot be read (${error.message}). Check the disk.`, {

@@ -13,6 +13,8 @@ const QUOTE = code('"');
 const BACKSLASH = code("\\");
 const COMMA = code(",");
 const COLON = code(":");
+const SPACE = code(" ");
+const WHITE_SPACE = [SPACE, code("\n"), code("\r"), code("\t")];
 const OBJECT = { open: code("{"), close: code("}") };
 const ARRAY = { open: code("["), close: code("]") };
 
@@ -165,7 +167,7 @@ export class JsonReader {
   #peek(): number {
     for (;;) {
       const next = this.#text.charCodeAt(this.#at);
-      if (next !== 0x20 && next !== 0x0a && next !== 0x0d && next !== 0x09) return next;
+      if (!(next <= SPACE) || !WHITE_SPACE.includes(next)) return next;
       this.#at++;
     }
   }

@@ -39,7 +39,7 @@ export interface Fault {
   shiftRange?: number;
   /** Answer with at most this many bytes of the part that was asked for, honestly. */
   shorten?: number;
-  /** Compress, and say so. */
+  /** Compress the content, and say so; a range is then one of the compressed form. */
   gzip?: boolean;
   /** Do not say how long the answer is. */
   chunked?: boolean;
@@ -126,7 +126,8 @@ function send(request: HubRequest, response: ServerResponse, content: Uint8Array
     return;
   }
   const etag = `"${createHash("sha256").update(content).digest("hex").slice(0, 16)}"`;
-  const part = fault.ignoreRange ? undefined : rangeOf(request, etag, content.length);
+  const form = fault.gzip ? gzipSync(content) : content;
+  const part = fault.ignoreRange ? undefined : rangeOf(request, etag, form.length);
   const headers: Record<string, string | undefined> = {
     ...CORS,
     etag,
@@ -134,20 +135,17 @@ function send(request: HubRequest, response: ServerResponse, content: Uint8Array
     "accept-ranges": "bytes",
   };
   if (part === "unsatisfiable") {
-    response.writeHead(416, { ...CORS, "content-range": `bytes */${content.length}` }).end();
+    response.writeHead(416, { ...CORS, "content-range": `bytes */${form.length}` }).end();
     return;
   }
-  let body = content;
+  let body = form;
   if (part) {
     const begin = part.begin + (fault.shiftRange ?? 0);
-    const end = Math.min(part.end + (fault.shiftRange ?? 0), content.length, begin + (fault.shorten ?? Infinity));
-    body = content.subarray(begin, end);
-    headers["content-range"] = `bytes ${begin}-${end - 1}/${content.length}`;
+    const end = Math.min(part.end + (fault.shiftRange ?? 0), form.length, begin + (fault.shorten ?? Infinity));
+    body = form.subarray(begin, end);
+    headers["content-range"] = `bytes ${begin}-${end - 1}/${form.length}`;
   }
-  if (fault.gzip) {
-    body = gzipSync(body);
-    headers["content-encoding"] = "gzip";
-  }
+  if (fault.gzip) headers["content-encoding"] = "gzip";
   if (!fault.chunked) headers["content-length"] = String(body.length);
   for (const [name, value] of Object.entries({ ...headers, ...fault.headers })) {
     if (value !== undefined) response.setHeader(name, value);

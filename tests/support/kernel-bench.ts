@@ -142,14 +142,14 @@ export class BenchProgram {
 const LIMITS: BatchLimits = { rows: 64, slots: 8, samples: 64, pagesPerSequence: 8, vocabSize: 64 };
 
 export class KernelBench {
-  private constructor(
-    readonly gpu: Gpu,
-    readonly pipelines: Pipelines,
-  ) {}
+  private pipelines: Pipelines;
+
+  private constructor(readonly gpu: Gpu) {
+    this.pipelines = new Pipelines(gpu.device);
+  }
 
   static async open(): Promise<KernelBench> {
-    const gpu = await openGpu();
-    return new KernelBench(gpu, new Pipelines(gpu.device));
+    return new KernelBench(await openGpu());
   }
 
   close(): void {
@@ -179,7 +179,7 @@ export class KernelBench {
     const params: GPUBuffer[] = [];
     try {
       const drawn = draw(graph);
-      await this.pipelines.compile();
+      await this.compile();
       const program = new BenchProgram(this.gpu, batch, graph, this.bind(graph, params));
       program.submit();
       return await read(program, drawn);
@@ -188,6 +188,16 @@ export class KernelBench {
       const { buffer, state, pageTable, sampling, mask, tokens } = batch;
       for (const own of [buffer, ...[state, pageTable, sampling, mask, tokens].map((r) => r.buffer)]) arena.free(own);
       for (let i = 0; i < 3; i++) expect((await device.popErrorScope())?.message).toBeUndefined();
+    }
+  }
+
+  /** A kernel that does not compile fails its own case and not those after it. */
+  private async compile(): Promise<void> {
+    try {
+      await this.pipelines.compile();
+    } catch (error) {
+      this.pipelines = new Pipelines(this.gpu.device);
+      throw error;
     }
   }
 

@@ -31,3 +31,9 @@ export function memoryRepo(files: Readonly<Record<string, Uint8Array | string>>,
     },
   };
 }
+
+/** What opens a folder's files, as `openCheckpoint` takes it. */
+export function memoryOpener(...args: Parameters<typeof memoryRepo>): (name: string) => Promise<ByteFile | null> {
+  const repo = memoryRepo(...args);
+  return (name) => repo.open(name);
+}

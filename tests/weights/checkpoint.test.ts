@@ -4,7 +4,7 @@ import { AbortError } from "../../src/base/errors.ts";
 import { openCheckpoint } from "../../src/weights/checkpoint.ts";
 import { encodeSafetensors } from "../../src/weights/write.ts";
 import { shard } from "../hostile/safetensors.ts";
-import { memoryRepo } from "../support/memory.ts";
+import { memoryOpener, memoryRepo } from "../support/memory.ts";
 
 const INDEX = "model.safetensors.index.json";
 
@@ -14,7 +14,7 @@ function index(weightMap: Record<string, string>, totalSize?: number): string {
 
 describe("openCheckpoint", () => {
   it("opens one file", async () => {
-    const checkpoint = await openCheckpoint(memoryRepo({ "model.safetensors": shard("a", "b") }).open);
+    const checkpoint = await openCheckpoint(memoryOpener({ "model.safetensors": shard("a", "b") }));
     expect([...checkpoint.tensors.keys()]).toEqual(["a", "b"]);
     expect(checkpoint.files.map((file) => file.name)).toEqual(["model.safetensors"]);
     expect(checkpoint.bytes).toBe(8);
@@ -27,7 +27,7 @@ describe("openCheckpoint", () => {
       "1.safetensors": encodeSafetensors([tensor]),
       "x/2.safetensors": shard("b", "c"),
     });
-    const checkpoint = await openCheckpoint(repo.open);
+    const checkpoint = await openCheckpoint((name) => repo.open(name));
     expect(checkpoint.files.map((file) => file.name)).toEqual(["x/2.safetensors", "1.safetensors"]);
     expect(checkpoint.bytes).toBe(11);
     const { file, begin, end } = checkpoint.tensors.get("a")!;
@@ -37,20 +37,20 @@ describe("openCheckpoint", () => {
 
   it("takes the index where both are there", async () => {
     const files = { "model.safetensors": shard("old"), "1.safetensors": shard("new") };
-    const checkpoint = await openCheckpoint(memoryRepo({ ...files, [INDEX]: index({ new: "1.safetensors" }) }).open);
+    const checkpoint = await openCheckpoint(memoryOpener({ ...files, [INDEX]: index({ new: "1.safetensors" }) }));
     expect([...checkpoint.tensors.keys()]).toEqual(["new"]);
   });
 
   it("takes tensors that the index does not name, outside total_size, as transformers does", async () => {
     const files = { "1.safetensors": shard("a", "extra"), [INDEX]: index({ a: "1.safetensors" }, 4) };
-    const checkpoint = await openCheckpoint(memoryRepo(files).open);
+    const checkpoint = await openCheckpoint(memoryOpener(files));
     expect([...checkpoint.tensors.keys()]).toEqual(["a", "extra"]);
     expect(checkpoint.bytes).toBe(8);
   });
 
   it("takes a total_size written as a float, unknown fields and names like __proto__", async () => {
     const text = '{"x":[1],"metadata":{"total_size":4.0,"y":null},"weight_map":{"__proto__":"1.safetensors"}}\n';
-    const checkpoint = await openCheckpoint(memoryRepo({ "1.safetensors": shard("__proto__"), [INDEX]: text }).open);
+    const checkpoint = await openCheckpoint(memoryOpener({ "1.safetensors": shard("__proto__"), [INDEX]: text }));
     expect([...checkpoint.tensors.keys()]).toEqual(["__proto__"]);
   });
 

@@ -3,7 +3,7 @@ import { SafetensorsError, SourceError } from "../../src/base/errors.ts";
 import { openCheckpoint } from "../../src/weights/checkpoint.ts";
 import { readHeader } from "../../src/weights/safetensors.ts";
 import { malformedFiles, malformedFolders } from "../hostile/safetensors.ts";
-import { memoryFile, memoryRepo } from "../support/memory.ts";
+import { memoryFile, memoryOpener } from "../support/memory.ts";
 
 async function failure(promise: Promise<unknown>): Promise<unknown> {
   return promise.then(
@@ -23,7 +23,7 @@ describe("malformed safetensors files", () => {
 
 describe("malformed folders", () => {
   it.each(malformedFolders)("$name", async ({ files, says, error, file }) => {
-    const thrown = await failure(openCheckpoint(memoryRepo(files).open));
+    const thrown = await failure(openCheckpoint(memoryOpener(files)));
     expect(thrown).toBeInstanceOf(error === "SourceError" ? SourceError : SafetensorsError);
     expect((thrown as SourceError | SafetensorsError).file).toBe(file);
     expect((thrown as Error).message).toMatch(says);

@@ -40,6 +40,21 @@ describe("well-formed files", () => {
     expect([...tensors.keys()]).toEqual(["v", "w", "x", "y", "z"]);
   });
 
+  const dtypes = {
+    4: ["F4"],
+    6: ["F6_E2M3", "F6_E3M2"],
+    8: ["BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"],
+    16: ["I16", "U16", "F16", "BF16"],
+    32: ["I32", "U32", "F32"],
+    64: ["C64", "F64", "I64", "U64"],
+  };
+  it.each(Object.entries(dtypes))("knows the dtypes of %s bits", async (bits, names) => {
+    for (const dtype of names) {
+      const header = `{"a":{"dtype":"${dtype}","shape":[8],"data_offsets":[0,${bits}]}}`;
+      expect((await read(header, Number(bits))).get("a")).toMatchObject({ dtype, shape: [8] });
+    }
+  });
+
   it("packs dtypes of less than a byte", async () => {
     const tensors = await read(
       '{"f":{"dtype":"F4","shape":[3,2],"data_offsets":[0,3]},"g":{"dtype":"F6_E3M2","shape":[4],"data_offsets":[3,6]}}',
