@@ -1,0 +1,95 @@
+/** The commands and what is said of them. What `perplexity` computes is defined here, for its users. */
+export const COMMANDS = ["generate", "logits", "perplexity", "inspect"] as const;
+export type Command = (typeof COMMANDS)[number];
+
+export function isCommand(word: string): word is Command {
+  return (COMMANDS as readonly string[]).includes(word);
+}
+
+const GENERATE = `tessera generate   --model M (--prompt TEXT | --ids 1,2,3 | --messages FILE) [--max-tokens N]
+                   [--temperature T] [--seed S] [--stop TEXT]… [--n N] [--weights W] [--kv K] [--json]`;
+const LOGITS = "tessera logits     --model M --ids 1,2,3 --out FILE.safetensors [--weights W] [--kv K]";
+const PERPLEXITY = "tessera perplexity --model M --text FILE [--weights W] [--kv K] [--json]";
+const INSPECT = "tessera inspect    --model M [--tensors] [--json]";
+
+const MODEL = `  --model M          a folder with config.json, tokenizer.json and *.safetensors: its path, its URL, or a Hub id org/name
+  --weights W        resident weights: published (default), auto, f32, bf16, f16
+  --kv K             format of the cache: f32, f16; default f32 for f32 weights, else f16
+  --context N        tokens that one sequence may hold; default the checkpoint's own, at most 4096
+  --revision R       of a Hub id: branch, tag or commit; default main
+  --endpoint URL     another Hub than huggingface.co`;
+
+const MEMORY = "  --memory BYTES     GPU memory that may be taken; the cache shrinks to fit";
+
+const EXITS = `Exit status: 0 done; 1 the model, a file or the GPU stands in the way; 2 the command line is wrong, or there is no
+WebGPU adapter; 70 a fault of Tessera's; 130 ended by Ctrl-C.`;
+
+export const OVERVIEW = `Usage:
+${GENERATE}
+${LOGITS}
+${PERPLEXITY}
+${INSPECT}
+tessera COMMAND --help | --version`;
+
+function text(synopsis: string, ...parts: string[]): { synopsis: string; text: string } {
+  const usage = `Usage:\n${synopsis}`;
+  return { synopsis: usage, text: [usage, ...parts, EXITS].join("\n\n") };
+}
+
+export const HELP: Record<Command, { synopsis: string; text: string }> = {
+  generate: text(
+    GENERATE,
+    `Continues a prompt. The text streams to stdout, a line of figures goes to stderr. Ctrl-C ends it with what there is.`,
+    `${MODEL}
+${MEMORY}
+  --prompt TEXT      a text; it gets the tokenizer's own special tokens, such as BOS
+  --ids 1,2,3        token ids, taken as they are
+  --messages FILE    JSON: a list of {"role", "content"}, or {"messages": […]}; put through the chat template
+  --max-tokens N     default 512, cut to what the context still holds
+  --temperature T    0 is greedy; default 1
+  --seed S           of the draw, 0 to 4294967295; the same seed gives the same tokens; default random
+  --stop TEXT        ends the text, and is cut from it; may be given several times
+  --n N              continuations of the one prompt
+  --json             one JSON object on stdout instead: ids, text, finishReason, usage {promptTokens,
+                     completionTokens}, timing {loadMs, firstTokenMs, decodeMs, totalMs, tokensPerSecond},
+                     adapter {vendor, architecture, description, shaderF16, subgroups}; choices when N > 1`,
+  ),
+  logits: text(
+    LOGITS,
+    `Writes a safetensors file with one F32 tensor "logits" of shape [ids, vocabulary]; row i is for the token after id i.`,
+    `${MODEL}
+${MEMORY}
+  --ids 1,2,3        token ids, taken as they are
+  --out FILE         the file to write; it appears when it is complete`,
+  ),
+  perplexity: text(
+    PERPLEXITY,
+    `Measures how well the model predicts a text (UTF-8).
+
+The text becomes ids without special tokens, cut into windows of the context's length that do not overlap. Each window
+starts with the special tokens that the tokenizer puts before a text (BOS), which are not scored; where it has none, with
+the last id of the window before. So every id of the text is scored once, given what is before it in its window; without
+BOS the very first id has nothing before it and is left out, its bytes too.
+
+A line that holds nothing but <|endoftext|> separates documents: each is a text of its own, and the separators are neither
+scored nor counted, so that bits per byte can be compared between models, whatever their tokenizers make of that line.
+
+  nats per token     −Σ ln p(id) / tokens
+  bits per byte      −Σ log2 p(id) / bytes
+  perplexity         exp(nats per token)
+  tokens, bytes      ids scored, and UTF-8 bytes of the text they stand for`,
+    `${MODEL}
+${MEMORY}
+  --text FILE        the text
+  --json             one JSON object on stdout instead: natsPerToken, bitsPerByte, perplexity, tokens, bytes, documents,
+                     windows, seconds (of scoring), adapter`,
+  ),
+  inspect: text(
+    INSPECT,
+    `Says what a checkpoint is, from its JSON files and the headers of its weights. Needs no GPU.`,
+    `${MODEL}
+  --tensors          list every tensor too
+  --json             one JSON object on stdout instead: the fields of Engine.model; heads, kvHeads, headDim; files, dtypes
+                     and, with --tensors, tensors`,
+  ),
+};
