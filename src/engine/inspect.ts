@@ -7,7 +7,7 @@ import { findFamily } from "../models/index.ts";
 import { openRepo } from "../store/repo.ts";
 import { Tokenizer } from "../text/tokenizer.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
-import { denseBytes, type DenseFormat } from "../weights/quant/dense.ts";
+import { rowWords, type WeightLayout } from "../weights/quant/layout.ts";
 import { planWeights, type WeightPlan } from "./loader.ts";
 import type { KvFormat, LoadProgress, ModelInfo, WeightFormat } from "./port.ts";
 import type { TextTools } from "./session.ts";
@@ -104,9 +104,6 @@ export async function readCheckpoint(
   const config = family.parseConfig(configJson);
   const contextTokens = contextOf(config, options.contextTokens);
   const wanted = weights === "auto" ? "published" : weights;
-  if (wanted === "q8" || wanted === "q4") {
-    throw new UnsupportedError(`weights: "${wanted}" is not there yet. Use "published", "f32", "f16" or "bf16".`);
-  }
   if (options.kv === "int8") throw new UnsupportedError('kv: "int8" is not there yet. Use "f16" or "f32".');
   const checkpoint = await openCheckpoint((name, s) => repo.open(name, s), signal);
   const plan = planWeights(family.weightTable(config), checkpoint, wanted);
@@ -159,13 +156,15 @@ function contextOf(config: ModelConfig, wanted: number | undefined): number {
   return wanted;
 }
 
-function dominantFormat(plan: WeightPlan): DenseFormat {
-  const bytes: Record<DenseFormat, number> = { f32: 0, f16: 0, bf16: 0 };
-  for (const [role, format] of plan.formats) {
+/** The layout that most weights have. */
+function dominantFormat(plan: WeightPlan): WeightLayout {
+  const counts = new Map<WeightLayout, number>();
+  for (const [role, layout] of plan.layouts) {
     const spec = plan.table.get(role)!;
-    if (spec.kind === "linear") bytes[format] += spec.inFeatures * spec.outFeatures;
+    if (spec.kind !== "linear") continue;
+    counts.set(layout, (counts.get(layout) ?? 0) + spec.inFeatures * spec.outFeatures);
   }
-  return (Object.keys(bytes) as DenseFormat[]).reduce((a, b) => (bytes[b] > bytes[a] ? b : a));
+  return [...counts].reduce((a, b) => (b[1] > a[1] ? b : a))[0];
 }
 
 /** GPU bytes that WeightStore will take: matrices in their layouts, vectors in f32 at multiples of 256 bytes. */
@@ -175,7 +174,7 @@ function residentBytes(plan: WeightPlan): number {
   for (const [role, spec] of plan.table) {
     if (spec.kind === "vector") bytes += vector(spec.width);
     else {
-      bytes += denseBytes(plan.formats.get(role)!, spec.outFeatures, spec.inFeatures);
+      bytes += spec.outFeatures * rowWords(plan.layouts.get(role)!, spec.inFeatures) * 4;
       if (spec.bias) bytes += vector(spec.outFeatures);
     }
   }
@@ -197,12 +196,6 @@ function describe(
       for (const { rows } of entry.bias ?? []) active += rows;
     }
   }
-  const reason =
-    weights === undefined || weights === "published"
-      ? "as published"
-      : weights === "auto"
-        ? "as published: it is the only automatic choice yet"
-        : "as asked for";
   return {
     modelType: config.modelType,
     layers: config.layers,
@@ -215,10 +208,18 @@ function describe(
     kv,
     contextTokens,
     trainedContextTokens: config.contextTokens,
-    weights: { format: dominantFormat(plan), reason, bytes: residentBytes(plan) },
+    weights: { format: dominantFormat(plan), reason: reasonOf(plan, weights), bytes: residentBytes(plan) },
     tokenizer: text.tokenizer !== undefined,
     chatTemplate: text.chatTemplate !== undefined,
     bosId: config.bosId,
     eosIds: endIds,
   };
+}
+
+/** Why the weights are in the format they are in, and which are not. */
+function reasonOf(plan: WeightPlan, wanted: CheckpointOptions["weights"] = "published"): string {
+  if (wanted === "published") return "as published";
+  if (wanted === "auto") return "as published: it is the only automatic choice yet";
+  const kept = new Set([...plan.layouts.values()].filter((layout) => layout !== wanted));
+  return kept.size === 0 ? "as asked for" : `as asked for; embeddings and head keep ${[...kept].join(", ")}`;
 }

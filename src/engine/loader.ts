@@ -11,7 +11,8 @@ import type { Linear, LinearPart } from "../kernels/linear.ts";
 import { repackGrid, repackParams, repackSource, type RepackTarget } from "../kernels/repack.ts";
 import type { LinearSpec, ResidentWeights, TensorPlacement, WeightTable } from "../models/family.ts";
 import type { Checkpoint, CheckpointTensor } from "../weights/checkpoint.ts";
-import { denseBytes, denseRowWords, type DenseFormat } from "../weights/quant/dense.ts";
+import type { DenseFormat } from "../weights/quant/dense.ts";
+import { rowWords, type WeightLayout } from "../weights/quant/layout.ts";
 
 const FORMAT_OF: Readonly<Record<string, DenseFormat>> = { F32: "f32", F16: "f16", BF16: "bf16" };
 const BYTES_OF: Readonly<Record<DenseFormat, number>> = { f32: 4, f16: 2, bf16: 2 };
@@ -27,16 +28,20 @@ const GAP_BYTES = 1 << 20;
 export interface WeightPlan {
   readonly table: WeightTable;
   readonly checkpoint: Checkpoint;
-  /** Resident format of each linear role. */
-  readonly formats: ReadonlyMap<string, DenseFormat>;
+  /** Resident layout of each linear role. */
+  readonly layouts: ReadonlyMap<string, WeightLayout>;
   readonly parameters: number;
   /** Bytes that will be read. */
   readonly bytes: number;
 }
 
 /** Checks that every tensor of the table is there, in the right shape and a dtype that is read; throws WeightsError. */
-export function planWeights(table: WeightTable, checkpoint: Checkpoint, wanted: DenseFormat | "published"): WeightPlan {
-  const formats = new Map<string, DenseFormat>();
+export function planWeights(
+  table: WeightTable,
+  checkpoint: Checkpoint,
+  wanted: WeightLayout | "published",
+): WeightPlan {
+  const layouts = new Map<string, WeightLayout>();
   const counted = new Map<string, { parameters: number; bytes: number }>();
   const check = (name: string, shape: number[]): DenseFormat => {
     const tensor = checkpoint.tensors.get(name);
@@ -61,20 +66,27 @@ export function planWeights(table: WeightTable, checkpoint: Checkpoint, wanted: 
     for (const { tensor, rows } of spec.bias ?? []) check(tensor, [rows]);
     // Tensors of one matrix may differ in dtype; f32 holds them all exactly.
     const published = found.every((f) => f === found[0]) ? found[0]! : "f32";
-    formats.set(role, wanted === "published" ? published : wanted);
+    layouts.set(role, residentLayout(spec, published, wanted));
   }
   const sums = [...counted.values()];
   const total = (key: "parameters" | "bytes"): number => sums.reduce((n, s) => n + s[key], 0);
-  return { table, checkpoint, formats, parameters: total("parameters"), bytes: total("bytes") };
+  return { table, checkpoint, layouts, parameters: total("parameters"), bytes: total("bytes") };
+}
+
+/** Embeddings and heads keep more bits than was asked for: they are the first to hurt. */
+function residentLayout(spec: LinearSpec, published: DenseFormat, wanted: WeightLayout | "published"): WeightLayout {
+  if (wanted === "published") return published;
+  if (!spec.sensitive) return wanted;
+  return wanted === "q4" ? "q8" : wanted === "q8" ? published : wanted;
 }
 
 /** Rows of each part, so that none is larger than a binding. */
 function splitRows(
   spec: LinearSpec,
-  format: DenseFormat,
+  layout: WeightLayout,
   maxBinding: number,
 ): { rowStart: number; rowCount: number }[] {
-  const rowBytes = denseRowWords(format, spec.inFeatures) * 4;
+  const rowBytes = rowWords(layout, spec.inFeatures) * 4;
   // Even, so that a gate and its up stay together.
   const most = Math.floor(maxBinding / rowBytes / 2) * 2;
   if (most < 1) throw new WeightsError(spec.tensors[0]!.tensor, `has rows of ${rowBytes} bytes, past one GPU binding.`);
@@ -167,10 +179,10 @@ export class WeightStore implements ResidentWeights {
     spec: LinearSpec,
     maxBinding: number,
   ): Promise<void> {
-    const layout = this.plan.formats.get(role)!;
+    const layout = this.plan.layouts.get(role)!;
     const parts: LinearPart[] = [];
     for (const { rowStart, rowCount } of splitRows(spec, layout, maxBinding)) {
-      const size = denseBytes(layout, rowCount, spec.inFeatures);
+      const size = rowCount * rowWords(layout, spec.inFeatures) * 4;
       const buffer = await this.gpu.arena.allocate("weights", role, size, Usage.storage | Usage.copyDst);
       parts.push({ weights: { buffer, offset: 0, size }, rowStart, rowCount });
       this.bytes += size;
@@ -342,7 +354,7 @@ class Uploader {
       const rows = Math.min(room, (bytes.byteLength - at) / rowBytes);
       const target: RepackTarget = {
         weights: part.weights,
-        format: layer.layout,
+        layout: layer.layout,
         columns: layer.inFeatures,
         firstRow: global - part.rowStart,
         rowStep: placement.rowStep,

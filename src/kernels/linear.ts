@@ -1,8 +1,11 @@
 import { invariant } from "../base/assert.ts";
-import { denseRowWords, type DenseFormat } from "../weights/quant/dense.ts";
+import { rowWords, type WeightLayout } from "../weights/quant/layout.ts";
+import groupScale from "../../shaders/fragments/group_scale.wgsl?raw";
 import weightsBf16 from "../../shaders/fragments/weights_bf16.wgsl?raw";
 import weightsF16 from "../../shaders/fragments/weights_f16.wgsl?raw";
 import weightsF32 from "../../shaders/fragments/weights_f32.wgsl?raw";
+import weightsQ4 from "../../shaders/fragments/weights_q4.wgsl?raw";
+import weightsQ8 from "../../shaders/fragments/weights_q8.wgsl?raw";
 import embedWgsl from "../../shaders/embed.wgsl?raw";
 import linearWgsl from "../../shaders/linear.wgsl?raw";
 import type { Range } from "./batch.ts";
@@ -24,7 +27,7 @@ export interface Linear {
   readonly name: string;
   readonly inFeatures: number;
   readonly outFeatures: number;
-  readonly layout: DenseFormat;
+  readonly layout: WeightLayout;
   readonly parts: readonly LinearPart[];
   /** [outFeatures] f32. */
   readonly bias?: Range;
@@ -37,7 +40,14 @@ export interface RmsNorm {
   readonly eps: number;
 }
 
-const WEIGHTS: Record<DenseFormat, string> = { f32: weightsF32, f16: weightsF16, bf16: weightsBf16 };
+/** `weight4` of each layout. */
+const WEIGHTS: Record<WeightLayout, string> = {
+  f32: weightsF32,
+  f16: weightsF16,
+  bf16: weightsBf16,
+  q8: groupScale + weightsQ8,
+  q4: groupScale + weightsQ4,
+};
 
 const read = (name: string, type: string): Binding => ({ name, access: "read", type });
 
@@ -70,7 +80,7 @@ export function linear(graph: Graph, x: Tensor, layer: Linear, options: LinearOp
       source,
       {
         columns: layer.inFeatures,
-        rowWords: denseRowWords(layer.layout, layer.inFeatures),
+        rowWords: rowWords(layer.layout, layer.inFeatures),
         rowStart: part.rowStart,
         rowCount: part.rowCount,
         width,
@@ -149,7 +159,7 @@ export function embed(graph: Graph, table: Linear, scale = 1): Tensor {
       },
       {
         columns: table.inFeatures,
-        rowWords: denseRowWords(table.layout, table.inFeatures),
+        rowWords: rowWords(table.layout, table.inFeatures),
         rowStart: part.rowStart,
         rowCount: part.rowCount,
         scale,

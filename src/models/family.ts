@@ -32,6 +32,8 @@ export interface LinearSpec {
   readonly tensors: readonly TensorPlacement[];
   /** Published biases, f32 when resident; rows without one have bias 0. */
   readonly bias?: readonly TensorPlacement[];
+  /** Keeps more bits than the other matrices when weights are quantised: embeddings, heads, routers. */
+  readonly sensitive?: boolean;
   /** Only rows are gathered, nothing is multiplied: not counted in FLOPs. */
   readonly gatherOnly?: boolean;
 }

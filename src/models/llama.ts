@@ -85,6 +85,7 @@ function weightTable(config: LlamaConfig): WeightTable {
     inFeatures: hiddenSize,
     tensors: whole("model.embed_tokens.weight", vocabSize),
     gatherOnly: !config.tied,
+    sensitive: true,
   });
   const q = heads * headDim;
   const kv = kvHeads * headDim;
@@ -116,7 +117,15 @@ function weightTable(config: LlamaConfig): WeightTable {
     matrix(`${i}.down`, intermediateSize, whole(`${at}.mlp.down_proj`, hiddenSize), config.mlpBias);
   }
   vector("norm", "model.norm");
-  if (!config.tied) matrix("head", hiddenSize, whole("lm_head", vocabSize), false);
+  if (!config.tied) {
+    table.set("head", {
+      kind: "linear",
+      outFeatures: vocabSize,
+      inFeatures: hiddenSize,
+      tensors: whole("lm_head.weight", vocabSize),
+      sensitive: true,
+    });
+  }
   return table;
 }
 

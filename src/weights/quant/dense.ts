@@ -13,7 +13,3 @@ export const DENSE_FORMATS: readonly DenseFormat[] = ["f32", "f16", "bf16"];
 export function denseRowWords(format: DenseFormat, columns: number): number {
   return format === "f32" ? roundUp(columns, 4) : roundUp(columns, 8) / 2;
 }
-
-export function denseBytes(format: DenseFormat, rows: number, columns: number): number {
-  return rows * denseRowWords(format, columns) * 4;
-}
