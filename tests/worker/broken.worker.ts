@@ -1,0 +1,2 @@
+/** A worker whose script fails as soon as it runs. */
+throw new Error("broken on purpose");
