@@ -13,7 +13,8 @@ const PERPLEXITY = "tessera perplexity --model M --text FILE [--weights W] [--kv
 const INSPECT = "tessera inspect    --model M [--tensors] [--json]";
 
 const MODEL = `  --model M          a folder with config.json, tokenizer.json and *.safetensors: its path, its URL, or a Hub id org/name
-  --weights W        resident weights: published (default), auto, f32, bf16, f16
+  --weights W        resident weights: published (default), auto, f32, bf16, f16,
+                     q8 or q4 (quantised while loading, 32 weights to a scale)
   --kv K             format of the cache: f32, f16; default f32 for f32 weights, else f16
   --context N        tokens that one sequence may hold; default the checkpoint's own, at most 4096
   --revision R       of a Hub id: branch, tag or commit; default main

@@ -107,7 +107,6 @@ describe("inspecting what cannot be loaded", () => {
     await writeFile(join(folder, "config.json"), "{");
     await expect(inspectCheckpoint(folder)).rejects.toThrow(/config\.json: is not JSON/);
     await expect(inspectCheckpoint(embedded, { contextTokens: 1e6 })).rejects.toThrow(ArgumentError);
-    await expect(inspectCheckpoint(embedded, { weights: "q4" })).rejects.toThrow(UnsupportedError);
     await expect(inspectCheckpoint(embedded, { kv: "int8" })).rejects.toThrow(UnsupportedError);
   });
 });
