@@ -3,6 +3,7 @@ import { playwright } from "@vitest/browser-playwright";
 import { defineConfig, type TestProjectConfiguration } from "vitest/config";
 import { browserFlags, findBrowser } from "./scripts/lib/browser.mjs";
 import { findLavapipe, findSwiftshader } from "./scripts/lib/vulkan.mjs";
+import { seededFault } from "./tests/faults/plugin.mjs";
 import { serveFolder } from "./tests/support/serve.plugin.ts";
 import { repoRoot, sharedRoot } from "./tests/support/shared.ts";
 
@@ -25,6 +26,7 @@ const inNode = { repository: repoRoot, shared, sharedEntries };
 /** Kernels and engine in Node on Dawn, on the Vulkan driver whose manifest is given, else on the system's own choice. */
 function dawnLane(name: string, driver?: string): TestProjectConfiguration {
   return {
+    plugins: seededFault(),
     test: {
       name,
       include: [gpu],
@@ -69,6 +71,7 @@ export default defineConfig({
   test: {
     projects: [
       {
+        plugins: seededFault(),
         test: {
           name: "pure",
           include: [anywhere],

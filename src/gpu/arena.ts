@@ -44,6 +44,7 @@ export class Arena {
    * allocation is an OutOfMemoryError here and not garbage later.
    */
   async allocate(kind: BufferKind, label: string, bytes: number, usage: number): Promise<GPUBuffer> {
+    if (this.closed) throw new DisposedError();
     const size = Math.max(4, roundUp(bytes, 4));
     const limit = Math.min(this.device.limits.maxBufferSize, this.available);
     if (size > limit) throw new OutOfMemoryError(label, size, limit);

@@ -9,14 +9,11 @@ export class ConfigReader {
     return this.json[field] === undefined || this.json[field] === null;
   }
 
-  /** An integer in [min, max]; `fallback` where the field is absent. */
+  /** An integer in [min, max]; `fallback`, which other fields may decide and is held to the same, where it is absent. */
   integer(field: string, options: { fallback?: number; min?: number; max?: number } = {}): number {
     const { fallback, min = 1, max = 2 ** 31 - 1 } = options;
-    if (this.absent(field)) {
-      if (fallback === undefined) throw new ConfigError(field, "is missing");
-      return fallback;
-    }
-    const value = this.json[field];
+    const value = this.absent(field) ? fallback : this.json[field];
+    if (value === undefined) throw new ConfigError(field, "is missing");
     if (typeof value !== "number" || !Number.isInteger(value) || value < min || value > max) {
       throw new ConfigError(field, `${show(value)} is not an integer from ${min} to ${max}`);
     }
