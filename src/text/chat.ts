@@ -28,7 +28,7 @@ const MAX_RANGE = 10_000;
 /**
  * Renders a checkpoint's chat template (Jinja) as Hugging Face's `apply_chat_template` does. The result has the special
  * tokens in it: encode it with `specialTokens: false`. Throws TemplateError if the template cannot be parsed, costs too
- * much to run (template.ts, interpreter.ts), fails, or refuses these messages.
+ * much to run (template.ts, meter.ts), fails, or refuses these messages.
  */
 export function renderChat(
   template: string,
@@ -47,7 +47,7 @@ export function renderChat(
     None: null,
     range,
     raise_exception: refuse,
-    strftime_now: (format: unknown) => strftime(now, typeof format === "string" ? format : ""),
+    strftime_now: (format: unknown) => strftime(now, checkedFormat(format)),
     messages,
     tools: options.tools ?? null,
     documents: null,
@@ -57,8 +57,7 @@ export function renderChat(
   };
   for (const [name, value] of Object.entries(globals)) environment.set(name, value);
   try {
-    const interpreter = new MeteredInterpreter(environment, program);
-    return String(interpreter.run(program as unknown as Parameters<typeof interpreter.run>[0]).value);
+    return new MeteredInterpreter(environment, program).render();
   } catch (cause) {
     if (cause instanceof TemplateError) throw cause;
     const what = cause instanceof Error ? cause.message : String(cause);
@@ -82,6 +81,11 @@ function range(...args: unknown[]): number[] {
     );
   }
   return Array.from({ length: count }, (_, i) => (start as number) + i * (step as number));
+}
+
+function checkedFormat(format: unknown): string {
+  if (typeof format === "string" && format.length <= 200) return format;
+  throw new TemplateError("The chat template asks for the date in a format of over 200 characters. Use another.");
 }
 
 function refuse(message: unknown): never {

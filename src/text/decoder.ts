@@ -193,10 +193,8 @@ function strip(step: Step, fused: boolean): StageFactory {
     return {
       push: (fragment) => {
         let from = 0;
-        while (leading > 0 && from < fragment.length) {
-          if (fragment[from] === content) (from++, leading--);
-          else leading = 0;
-        }
+        while (from < Math.min(leading, fragment.length) && fragment[from] === content) from++;
+        leading = from === fragment.length ? leading - from : 0; // else the beginning is over
         const text = tail + fragment.slice(from);
         let keep = text.length;
         while (text.length - keep < stop && keep > 0 && text[keep - 1] === content) keep--;

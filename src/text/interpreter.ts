@@ -1,83 +1,99 @@
 /**
- * @huggingface/jinja's interpreter with a meter: each evaluation costs a step, each value costs by its size, each loop
- * costs by its length, and an operation whose result can be larger than what goes in is charged for that result before
- * it runs. Beside that, a few operations are done as Python does them, where published templates show the difference.
+ * @huggingface/jinja's interpreter with a meter (meter.ts). Each evaluation costs a step; each turn of a loop costs
+ * before the loop runs; an operation that goes over text or lists costs by what goes in and what comes out, before it
+ * runs. (Joining text end to end costs only its step: JavaScript does that without copying.) Beside that, a few
+ * operations are done as Python does them, where published templates show the difference.
  */
-import { Environment, Interpreter } from "@huggingface/jinja";
+import { Interpreter, type Environment } from "@huggingface/jinja";
 import { TemplateError } from "../base/errors.ts";
-import { strip } from "./python.ts";
+import { COST, Meter, stepsOver } from "./meter.ts";
 import { childrenOf, type Node } from "./template.ts";
+import {
+  alike,
+  asPrinted,
+  isConstant,
+  isList,
+  isNothing,
+  isText,
+  isUndefined,
+  lengthOf,
+  stripped,
+  toText,
+  toValue,
+  type Callable,
+  type Value,
+} from "./values.ts";
 
 type Statement = NonNullable<Parameters<Interpreter["evaluate"]>[0]>;
-type Value = ReturnType<Interpreter["evaluate"]>;
-
-export const RUN_LIMITS = {
-  /** 2,000 messages in the costliest of 55 published templates take about 400,000. */
-  steps: 2_000_000,
-  /** Calls and expressions within each other while running: a macro that calls itself. */
-  nesting: 400,
-  /** Lists within lists. */
-  depth: 64,
-} as const;
-
-/** Characters or entries that are as quick to go over as one step of the interpreter. */
-const PER_STEP = 64;
-/** A loop's turn makes a scope and the nine fields of `loop`. */
-const STEPS_PER_TURN = 8;
-
-/** A list within lists, or a mapping, or a namespace. */
-interface Size {
-  /** Characters and entries in it, those of lists within lists counted as often as they appear. */
-  readonly weight: number;
-  readonly depth: number;
-}
-
-const ENDLESS: Size = { weight: Infinity, depth: Infinity };
 
 export class MeteredInterpreter extends Interpreter {
-  #steps = 0;
-  #nesting = 0;
-  #sizes = new WeakMap<Value, Size>();
-  /** Nodes whose value is printed, which goes through all its depth. */
-  readonly #deep = new WeakSet<Node>();
-  readonly #iterables = new WeakSet<Node>();
+  readonly #meter = new Meter();
+  readonly #printed = new WeakSet<Node>();
+  readonly #loopedOver = new WeakSet<Node>();
+  readonly #handed = new WeakSet<Node>();
+  /** Parts that the package searches through each time it comes to them, and how many nodes that is. */
+  readonly #searched = new WeakMap<Node, number>();
+  readonly #loopExit = new LoopExit();
+
+  readonly #program: Node;
 
   constructor(environment: Environment, program: Node) {
     super(environment);
+    this.#program = program;
     this.#mark(program);
+  }
+
+  /** Once: the meter does not start over. */
+  render(): string {
+    return this.#block([this.#program], this.global);
+  }
+
+  /** Finds the parts whose value is printed, looped over, or handed to a call; counts what is within a macro. */
+  #mark(node: Node): number {
+    if (node.type === "For") {
+      const iterable = node.iterable as Node;
+      this.#loopedOver.add(iterable.type === "SelectExpression" ? (iterable.lhs as Node) : iterable);
+    }
+    for (const block of [node.body, node.alternate, node.defaultBlock]) {
+      if (Array.isArray(block)) for (const part of block as Node[]) this.#printed.add(part);
+    }
+    if (node.type === "CallExpression") {
+      for (const arg of node.args as Node[]) {
+        const named = arg.type === "KeywordArgumentExpression";
+        this.#handed.add(
+          arg.type.endsWith("SpreadExpression") ? (arg.argument as Node) : named ? (arg.value as Node) : arg,
+        );
+      }
+    }
+    const nodes = childrenOf(node).reduce((sum, child) => sum + this.#mark(child), 1);
+    if (node.type === "Macro" || node.type === "CallStatement") this.#searched.set(node, nodes);
+    return nodes;
   }
 
   override evaluate(statement: Statement | undefined, environment: Environment): Value {
     if (statement === undefined) return super.evaluate(statement, environment);
     const node = statement as unknown as Node;
     if (node instanceof Quoted) return node.quoted;
-    this.#spend(1);
-    if (++this.#nesting > RUN_LIMITS.nesting) throw tooCostly(`calls itself more than ${RUN_LIMITS.nesting} deep`);
+    this.#meter.spend(1);
+    this.#meter.enter();
     try {
-      const value = this.#evaluateNode(node, environment);
-      this.#spend((this.#deep.has(node) ? this.#size(value).weight : length(value)) / PER_STEP);
-      if (this.#iterables.has(node)) this.#spend(length(value) * STEPS_PER_TURN);
+      const printed = this.#printed.has(node) && !SILENT.has(node.type);
+      const evaluated = this.#evaluateNode(node, environment);
+      const value = printed ? asPrinted(evaluated) : evaluated;
+      this.#meter.checkLength(value);
+      if (this.#handed.has(node)) this.#meter.spend(stepsOver(value)); // to spread it, to copy it
+      if (this.#loopedOver.has(node)) this.#meter.spend(lengthOf(value) * COST.turn);
+      if (printed && !isText(value)) this.#meter.spend(this.#meter.stepsThrough(value));
       return value;
     } finally {
-      this.#nesting--;
+      this.#meter.leave();
     }
-  }
-
-  /** Finds the parts whose values cost more than a look. */
-  #mark(node: Node): void {
-    const { type } = node;
-    if (type === "For") {
-      const iterable = node.iterable as Node;
-      this.#iterables.add(iterable.type === "SelectExpression" ? (iterable.lhs as Node) : iterable);
-    }
-    for (const block of [node.body, node.alternate, node.defaultBlock]) {
-      if (Array.isArray(block)) for (const printed of block as Node[]) this.#deep.add(printed);
-    }
-    for (const child of childrenOf(node)) this.#mark(child);
   }
 
   #evaluateNode(node: Node, environment: Environment): Value {
     switch (node.type) {
+      case "Program":
+        return toText(this.#block(node.body as Node[], environment));
       case "FilterExpression":
         return this.#filter(node, environment);
       case "FilterStatement": // {% filter f %} … {% endfilter %}: the filter applied to what the block prints
@@ -86,155 +102,215 @@ export class MeteredInterpreter extends Interpreter {
         return this.#member(node, environment);
       case "BinaryExpression":
         return this.#binary(node, environment);
+      case "TestExpression": {
+        const operand = this.#quote(node.operand, environment);
+        this.#meter.spend(stepsOver(operand.quoted)); // "is lower" reads it all
+        return this.#plain({ ...node, operand }, environment);
+      }
+      case "If": {
+        const test = this.#quote(node.test, environment).quoted;
+        return toText(this.#block((test.__bool__().value ? node.body : node.alternate) as Node[], environment));
+      }
+      case "For":
+        return this.#for(node, environment);
+      case "Turn":
+        return this.#turn(node as Turn, environment);
+      case "Break":
+      case "Continue":
+        this.#loopExit.kind = node.type;
+        this.#loopExit.text = "";
+        throw this.#loopExit;
+      case "Macro":
+      case "CallStatement":
+        this.#meter.spend((this.#searched.get(node) ?? 0) * COST.node);
+        return this.#plain(node, environment);
+      case "CallExpression": {
+        this.#meter.spend(COST.call);
+        const value = this.#withKeys(this.#plain(node, environment));
+        const byName = (node.args as Node[]).every(({ type }) => type.startsWith("Keyword"));
+        if (value.type !== "NamespaceValue" || byName) return value;
+        throw new TemplateError("The chat template makes a namespace of a list, which is not supported. Use another.");
+      }
+      case "ObjectLiteral":
+        return this.#withKeys(this.#plain(node, environment));
+      case "Identifier": {
+        const value = this.#plain(node, environment);
+        if (isUndefined(value)) this.#meter.spend(COST.missing);
+        return value;
+      }
       case "Set": {
-        const done = super.evaluate(node as unknown as Statement, environment);
-        // What a namespace lies in has another size now.
-        if ((node.assignee as Node).type === "MemberExpression") this.#sizes = new WeakMap();
-        return done;
+        const nothing = this.#plain(node, environment);
+        if ((node.assignee as Node).type === "MemberExpression") this.#meter.forgetSizes();
+        return nothing;
       }
       default:
-        return super.evaluate(node as unknown as Statement, environment);
+        return this.#plain(node, environment);
     }
   }
 
-  /** Arithmetic and comparison; either can turn a list into text, so both sides are measured when both are known. */
+  /** A mapping or namespace just made, its keys paid for. */
+  #withKeys(value: Value): Value {
+    if (value.value instanceof Map) this.#meter.spend(stepsOver(toText([...value.value.keys()].join(""))));
+    return value;
+  }
+
+  /** As the package does it. */
+  #plain(node: Node, environment: Environment): Value {
+    return super.evaluate(node, environment);
+  }
+
+  /** Evaluates a part once, so that its size is known before it is put to use. */
+  #quote(node: unknown, environment: Environment): Quoted {
+    return new Quoted(this.evaluate(node as Statement, environment));
+  }
+
+  /** What a block prints. */
+  #block(statements: readonly Node[], environment: Environment): string {
+    let text = "";
+    try {
+      for (const statement of statements) {
+        const value = this.evaluate(statement, environment);
+        if (!isNothing(value)) text += value.toString();
+        this.#meter.checkTextLength(text.length);
+      }
+    } catch (error) {
+      if (error === this.#loopExit) this.#loopExit.text = text + this.#loopExit.text;
+      throw error;
+    }
+    return text;
+  }
+
+  /** A loop. The package loses what a turn printed before `break` or `continue`, so the turns print to one text here. */
+  #for(node: Node, environment: Environment): Value {
+    const turn: Turn = { type: "Turn", statements: node.body as Node[], printed: "", finished: false };
+    try {
+      this.#plain({ ...node, body: [turn], defaultBlock: [] }, environment);
+    } catch (error) {
+      if (error !== this.#loopExit || this.#loopExit.kind !== "Break") throw error;
+      turn.printed += this.#loopExit.text;
+    }
+    const otherwise = turn.finished ? "" : this.#block(node.defaultBlock as Node[], environment);
+    return toText(turn.printed + otherwise);
+  }
+
+  #turn(turn: Turn, environment: Environment): Value {
+    try {
+      turn.printed += this.#block(turn.statements, environment);
+      this.#meter.checkTextLength(turn.printed.length);
+      turn.finished = true;
+    } catch (error) {
+      if (error !== this.#loopExit || this.#loopExit.kind !== "Continue") throw error;
+      turn.printed += this.#loopExit.text;
+    }
+    return toText("");
+  }
+
+  /** Arithmetic and comparison. Either may turn a list into text. */
   #binary(node: Node, environment: Environment): Value {
     const { value: operator } = node.operator as { value: string };
-    if (operator === "and" || operator === "or") return super.evaluate(node as unknown as Statement, environment);
-    const [left, right] = [this.#quote(node.left as Node, environment), this.#quote(node.right as Node, environment)];
-    this.#spend((this.#size(left.quoted).weight + this.#size(right.quoted).weight) / PER_STEP);
-    return super.evaluate({ ...node, left, right } as unknown as Statement, environment);
+    if (operator === "and" || operator === "or") return this.#plain(node, environment);
+    const sides = [node.left, node.right].map((side) => this.#quote(side, environment).quoted);
+    const joins = operator === "+" || operator === "~";
+    for (const side of sides) {
+      if (joins && isText(side)) continue;
+      this.#meter.spend(joins && sides.every(isList) ? stepsOver(side) : this.#meter.stepsThrough(side));
+    }
+    const [left, right] = sides.map((side) => new Quoted(operator === "~" ? asPrinted(side) : side));
+    return this.#plain({ ...node, left, right }, environment);
   }
 
   #filter(node: Node, environment: Environment): Value {
     const filter = node.filter as Node;
     const called = filter.type === "CallExpression";
-    const name = (called ? (filter.callee as Node) : filter).value;
-    const operand = this.evaluate(node.operand as unknown as Statement, environment);
+    const name = String((called ? (filter.callee as Node) : filter).value);
+    const operand = this.#quote(node.operand, environment);
+    const value = operand.quoted;
     const args = called ? this.#quoteArguments(filter.args as Node[], environment) : [];
-    this.#spend(this.#cost(String(name), operand, args.map(valueOf)) / PER_STEP);
+    this.#meter.spend(this.#meter.stepsOf(name, value, args.map(valueOf)));
 
-    if (name === "trim" && isString(operand)) {
-      const characters = args[0] === undefined ? undefined : valueOf(args[0]).value;
-      return alike(operand, strip(operand.value, "both", characters as string | undefined));
-    }
-    const nothing = operand.type === "UndefinedValue" || operand.type === "NullValue";
-    if (nothing && SELECTING.has(String(name))) return toValue([]);
-    // selectattr and rejectattr insist on literal arguments: they get the nodes themselves.
-    const given = SELECTING.has(String(name)) && name !== "map" ? (filter.args as Node[]) : args;
-    const again = {
-      ...node,
-      type: "FilterExpression",
-      operand: new Quoted(operand),
-      filter: called ? { ...filter, args: given } : filter,
-    };
-    return super.evaluate(again as unknown as Statement, environment);
+    if (name === "trim" && isText(value)) return stripped(value, "both", args[0] && valueOf(args[0]));
+    if (name === "trim" && isUndefined(value)) return toText("");
+    if (name === "length" && isText(value)) return toValue(Array.from(value.value).length); // in code points
+    if (name === "string" && isConstant(value)) return asPrinted(value);
+    if (SELECTING.has(name) && isNothing(value)) return toValue([]);
+    // selectattr and rejectattr insist on literals: they get the nodes as they are.
+    const given = SELECTING.has(name) && name !== "map" ? filter.args : args;
+    const quoted = called ? { ...filter, args: given } : filter;
+    return this.#plain({ type: "FilterExpression", operand, filter: quoted }, environment);
   }
 
-  /** Evaluates the arguments of a filter once, so that their sizes are known before it runs. */
   #quoteArguments(args: Node[], environment: Environment): Node[] {
     return args.map((arg) => {
       if (arg.type === "SpreadExpression" || arg.type === "KeywordSpreadExpression") {
-        throw new TemplateError("The chat template spreads a list into a filter's arguments, which is not supported.");
+        throw new TemplateError(
+          "The chat template spreads a list into a filter's arguments: not supported. Use another.",
+        );
       }
       if (arg.type !== "KeywordArgumentExpression") return this.#quote(arg, environment);
-      return { ...arg, value: this.#quote(arg.value as Node, environment) };
+      return { ...arg, value: this.#quote(arg.value, environment) };
     });
   }
 
-  #quote(node: Node, environment: Environment): Quoted {
-    return new Quoted(this.evaluate(node as unknown as Statement, environment));
-  }
-
-  /** `object.name`; a string's method comes back metered. */
+  /** `object.name`, `object[key]`, `object[from:to]`. Methods come back metered. */
   #member(node: Node, environment: Environment): Value {
     const property = node.property as Node;
-    const known = node.computed === true ? property.type === "StringLiteral" : property.type === "Identifier";
-    if (property.type === "SliceExpression" || (known && !METHODS.has(property.value as string))) {
-      return super.evaluate(node as unknown as Statement, environment);
-    }
-    const object = this.evaluate(node.object as unknown as Statement, environment);
-    const value = super.evaluate({ ...node, object: new Quoted(object) } as unknown as Statement, environment);
-    if (value.type !== "FunctionValue" || !isString(object)) return value;
-    const name = [...METHODS].find((method) => object.builtins.get(method) === value);
-    return name === undefined ? value : this.#meteredMethod(name, object, value as Callable);
+    const named = property.type === (node.computed === true ? "StringLiteral" : "Identifier");
+    if (named && !METHODS.has(property.value as string)) return this.#plain(node, environment);
+
+    const object = this.#quote(node.object, environment);
+    const slice = property.type === "SliceExpression";
+    const key = named || slice ? property : this.#quote(property, environment);
+    if (slice) this.#meter.spend(lengthOf(object.quoted) * COST.entry);
+    else if (isText(object.quoted)) this.#meter.spend(stepsOver(object.quoted));
+    if (key instanceof Quoted) this.#meter.spend(stepsOver(key.quoted)); // to look it up
+    const value = this.#plain({ ...node, object, property: key }, environment);
+    return value.type === "FunctionValue" ? this.#metered(object.quoted, value as Callable) : value;
   }
 
-  #meteredMethod(name: string, text: StringLike, method: Callable): Value {
-    const ends = { strip: "both", lstrip: "left", rstrip: "right" } as const;
-    return alike(method as Value, (args: Value[], scope: Environment) => {
-      this.#spend(this.#cost(name, text, args) / PER_STEP);
-      if (!(name in ends)) return method.value(args, scope);
-      const characters = args[0]?.value as string | undefined;
-      return alike(text, strip(text.value, ends[name as keyof typeof ends], characters ?? undefined));
+  #metered(object: Value, method: Callable): Value {
+    const name = [...METHODS].find((candidate) => object.builtins.get(candidate) === method);
+    if (name === undefined) return method;
+    return alike(method, (args: Value[], scope: Environment) => {
+      this.#meter.spend(this.#meter.stepsOf(name, object, args));
+      const ends = ENDS.get(name);
+      return ends !== undefined && isText(object) ? stripped(object, ends, args[0]) : method.value(args, scope);
     });
-  }
-
-  /** Characters and entries that a filter or method will go over or make, from what goes in. */
-  #cost(name: string, operand: Value, args: Value[]): number {
-    const n = length(operand);
-    // A number is a width or an indent: it makes as many characters.
-    const argument = args.reduce(
-      (sum, arg) => sum + (typeof arg.value === "number" ? Math.abs(arg.value) : this.#size(arg).weight),
-      0,
-    );
-    switch (name) {
-      case "replace": {
-        const [old, by] = args;
-        return n + (n / Math.max(1, old ? length(old) : 1) + 1) * (by ? length(by) : 0);
-      }
-      case "split": // each part becomes a value
-        return n + parts(operand, args[0]) * PER_STEP;
-      case "join":
-        return this.#size(operand).weight + n * argument;
-      case "indent":
-        return n + (String(operand.value).split("\n").length + 1) * argument;
-      case "tojson": {
-        const { weight, depth } = this.#size(operand);
-        return weight * (1 + argument * depth);
-      }
-      case "sort":
-      case "dictsort":
-      case "unique":
-      case "map":
-        return (this.#size(operand).weight + n * argument) * Math.log2(n + 2);
-      default:
-        return name === "string" ? this.#size(operand).weight : n + argument;
-    }
-  }
-
-  #size(value: Value): Size {
-    if (typeof value.value === "string") return { weight: value.value.length, depth: 0 };
-    const children = entries(value);
-    if (children === undefined) return { weight: 1, depth: 0 };
-    const known = this.#sizes.get(value);
-    if (known !== undefined) return known;
-    this.#sizes.set(value, ENDLESS); // stays so for what contains itself
-    let [weight, depth] = [1, 0];
-    for (const [key, child] of children) {
-      const size = this.#size(child);
-      weight += key.length + size.weight + 1;
-      depth = Math.max(depth, size.depth);
-    }
-    this.#spend(1 + length(value) / PER_STEP);
-    const size = { weight, depth: depth + 1 };
-    if (size.depth > RUN_LIMITS.depth) throw tooCostly(`nests lists more than ${RUN_LIMITS.depth} deep`);
-    this.#sizes.set(value, size);
-    return size;
-  }
-
-  #spend(steps: number): void {
-    this.#steps += steps;
-    if (!(this.#steps <= RUN_LIMITS.steps))
-      throw tooCostly(`needs more than ${RUN_LIMITS.steps.toLocaleString("en")} steps`);
   }
 }
 
-/** For each of these, Python's Jinja makes nothing of None. */
+/** Of None, Python's Jinja makes an empty list with each of these. */
 const SELECTING = new Set(["select", "reject", "selectattr", "rejectattr", "map"]);
 
-/** Methods of strings that cost more than their string's length, or that Python does otherwise. */
-const METHODS = new Set(["replace", "split", "strip", "lstrip", "rstrip", "startswith", "endswith"]);
+const ENDS: ReadonlyMap<string, "both" | "left" | "right"> = new Map([
+  ["strip", "both"],
+  ["lstrip", "left"],
+  ["rstrip", "right"],
+]);
+
+/** The package's methods of strings and mappings, all of which go over something. */
+const METHODS = new Set([
+  ...["upper", "lower", "title", "capitalize", "startswith", "endswith", "split", "replace", ...ENDS.keys()],
+  ...["get", "items", "keys", "values", "dictsort"],
+]);
+
+/** Statements that print nothing; the package says null for that. */
+const SILENT = new Set(["Set", "Macro", "Comment"]);
+
+/** The body of a loop while it runs. */
+interface Turn extends Node {
+  readonly type: "Turn";
+  readonly statements: readonly Node[];
+  /** By this turn and those before it. */
+  printed: string;
+  /** Whether any turn came to its end; else Jinja runs the loop's `else`, even after turns that broke off. */
+  finished: boolean;
+}
+
+/** `break` or `continue` on its way to the loop, with what the turn has printed. */
+class LoopExit extends Error {
+  kind: "Break" | "Continue" = "Break";
+  text = "";
+}
 
 /** A value in the place of an expression. */
 class Quoted implements Node {
@@ -246,52 +322,7 @@ class Quoted implements Node {
   }
 }
 
+/** Of an argument that was quoted, perhaps below its keyword. */
 function valueOf(arg: Node): Value {
   return (arg instanceof Quoted ? arg : (arg.value as Quoted)).quoted;
-}
-
-type StringLike = Value & { value: string; builtins: ReadonlyMap<string, Value> };
-type Callable = Value & { value: (args: Value[], scope: Environment) => Value };
-
-function isString(value: Value): value is StringLike {
-  return typeof value.value === "string";
-}
-
-/** The package keeps its value classes to itself: another of the same class. */
-function alike(value: Value, content: unknown): Value {
-  return Reflect.construct(value.constructor, [content]) as Value;
-}
-
-/** A JavaScript value as the interpreter has it. */
-function toValue(x: unknown): Value {
-  return new Environment().set("value", x);
-}
-
-/** Characters of a string, entries of a list or mapping; else 1. */
-function length(value: Value): number {
-  const content: unknown = value.value;
-  if (typeof content === "string" || Array.isArray(content)) return content.length;
-  return content instanceof Map ? content.size : 1;
-}
-
-/** How many parts a text is split into, at most. */
-function parts(text: Value, separator: Value | undefined): number {
-  const [whole, by]: unknown[] = [text.value, separator?.value];
-  if (typeof whole !== "string" || typeof by !== "string" || by === "") return length(text);
-  let count = 1;
-  for (let at = whole.indexOf(by); at >= 0; at = whole.indexOf(by, at + by.length)) count++;
-  return count;
-}
-
-/** A container's entries; of a list, with empty keys. */
-function entries(value: Value): Iterable<[string, Value]> | undefined {
-  const content: unknown = value.value;
-  if (Array.isArray(content)) return (content as Value[]).map((child) => ["", child]);
-  return content instanceof Map ? (content as Map<string, Value>) : undefined;
-}
-
-function tooCostly(what: string): TemplateError {
-  return new TemplateError(
-    `The chat template ${what}: too costly to run. Use another template, or render the prompt yourself.`,
-  );
 }

@@ -7,11 +7,23 @@ for (let code = 0x2000; code <= 0x200a; code++) SPACE.add(String.fromCharCode(co
 /** `str.strip`, `str.lstrip`, `str.rstrip`: takes any of `characters` (default: white space) off the given ends. */
 export function strip(text: string, ends: "both" | "left" | "right", characters?: string): string {
   const set = characters === undefined ? SPACE : new Set(characters);
-  const all = Array.from(text);
-  let [from, to] = [0, all.length];
-  if (ends !== "right") while (from < to && set.has(all[from]!)) from++;
-  if (ends !== "left") while (to > from && set.has(all[to - 1]!)) to--;
-  return all.slice(from, to).join("");
+  let [from, to] = [0, text.length];
+  if (ends !== "right") {
+    for (let c = next(text, from); from < to && set.has(c); c = next(text, from)) from += c.length;
+  }
+  if (ends !== "left") {
+    for (let c = previous(text, to); from < to && set.has(c); c = previous(text, to)) to -= c.length;
+  }
+  return text.slice(from, to);
+}
+
+/** The whole character at a position, or before it. */
+function next(text: string, at: number): string {
+  return at < text.length ? String.fromCodePoint(text.codePointAt(at)!) : "";
+}
+function previous(text: string, at: number): string {
+  const pair = at >= 2 ? next(text, at - 2) : "";
+  return pair.length === 2 ? pair : text.slice(Math.max(0, at - 1), at);
 }
 
 const MONTHS = "January February March April May June July August September October November December".split(" ");

@@ -13,7 +13,7 @@ export interface Node {
   readonly [field: string]: unknown;
 }
 
-/** Of 55 published templates the largest needs 16,738 characters, 1,300 nodes, nesting 28, loops 3, blanks 45. */
+/** Of 55 published templates the largest needs 16,738 characters, 1,378 nodes, nesting 29, loops 3, blanks 45. */
 export const TEMPLATE_LIMITS = {
   /** Characters of source. */
   source: 200_000,
@@ -57,9 +57,9 @@ function checkSize(program: Node): void {
   }
 }
 
+/** The nodes in a node's fields, and its operator, a token that looks like one. */
 export function childrenOf(node: Node): Node[] {
-  return Object.entries(node).flatMap(([name, field]): Node[] => {
-    if (name === "operator") return []; // a token, which looks like a node
+  return Object.values(node).flatMap((field): Node[] => {
     if (field instanceof Map) return [...field.entries()].flat().filter(isNode);
     return (Array.isArray(field) ? (field as unknown[]) : [field]).filter(isNode);
   });

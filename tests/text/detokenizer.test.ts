@@ -40,7 +40,7 @@ function check(json: File, rounds: number, seed: number, favoured: (tokenizer: T
       const whole = reference(ids, skipSpecialTokens);
       expect(parts.join(""), JSON.stringify(ids)).toBe(whole);
       expect(ours.decode(ids, { skipSpecialTokens })).toBe(whole);
-      for (const part of parts) expect(() => encodeURIComponent(part)).not.toThrow(); // no half surrogate pair
+      expect(parts.filter((part) => /\p{Surrogate}/u.test(part))).toEqual([]); // no half of a pair
     }
   }
 }
@@ -57,14 +57,18 @@ describe("the sum of the pieces is the text of all ids", () => {
   for (const name of ["byte-level", "byte-fallback"]) {
     it(`${name}: 1,000 random id sequences, broken characters included`, async () => {
       check(await own(name), 1000, 1, awkward);
-    });
+    }, 60_000);
   }
 
   const folder = "tokenizers";
   for (const name of ["deepseek-llm", "gpt2", "llama2", "llama3", "mistral-v3", "phi-3-mini", "qwen3", "smollm2"]) {
-    it.skipIf(sharedSource(folder) === null)(`${name}: 100 random id sequences (needs the shared data)`, async () => {
-      check((await readSharedJson<File>(`${folder}/${name}/tokenizer.json`))!, 100, 2, awkward);
-    });
+    it.skipIf(sharedSource(folder) === null)(
+      `${name}: 100 random id sequences (needs the shared data)`,
+      async () => {
+        check((await readSharedJson<File>(`${folder}/${name}/tokenizer.json`))!, 100, 2, awkward);
+      },
+      60_000,
+    );
   }
 });
 
@@ -117,12 +121,12 @@ describe("after a prompt", () => {
 });
 
 describe("the work for an id", () => {
-  it("does not grow with the ids before it: token strings are looked up once each", async () => {
+  it("does not grow with the ids before it: 200,000 are nothing special", async () => {
     const tokenizer = Tokenizer.parse(await own("byte-level"));
     const ids = Array.from({ length: 200_000 }, (_, i) => 256 + (i % 200));
     const detokenizer = tokenizer.detokenizer();
     let length = 0;
     for (const id of ids) length += detokenizer.push(id).length;
     expect(length + detokenizer.flush().length).toBe(tokenizer.decode(ids).length);
-  });
+  }, 60_000);
 });

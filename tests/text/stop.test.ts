@@ -84,7 +84,7 @@ describe("StopStrings", () => {
       const shown = got.filter((part) => part !== "|").join("");
       expect({ text: shown, stopped: got.at(-1) === "|" }, JSON.stringify({ stops, pieces })).toEqual(wanted);
     }
-  });
+  }, 60_000);
 
   it("holds back exactly the longest end of the text that begins a stop string", () => {
     const below = seeded(4);
@@ -98,5 +98,5 @@ describe("StopStrings", () => {
       const ends = Array.from({ length: text.length }, (_, i) => text.slice(i));
       expect(held).toBe(ends.find((end) => stops.some((stop) => stop.startsWith(end))) ?? "");
     }
-  });
+  }, 60_000);
 });

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { TokenizerError } from "../../src/base/errors.ts";
 import { Tokenizer } from "../../src/text/tokenizer.ts";
 import { readFixtureJson, readSharedJson, sharedSource } from "../support/fixtures.ts";
@@ -9,6 +9,8 @@ interface Goldens {
   own: Record<string, { ids: number[][]; decoded: string[] }>;
   shared: Record<string, { ids: string[]; decoded: string[] }>;
 }
+
+vi.setConfig({ testTimeout: 60_000 }); // the large tokenizers take seconds to parse on a busy machine
 
 const goldens = await readFixtureJson<Goldens>("tests/fixtures/tokenizers/goldens.json");
 const shared = sharedSource("tokenizers") !== null;
