@@ -34,7 +34,6 @@ export class MeteredInterpreter extends Interpreter {
   /** Parts that the package searches through each time it comes to them, and how many nodes that is. */
   readonly #searched = new WeakMap<Node, number>();
   readonly #loopExit = new LoopExit();
-
   readonly #program: Node;
 
   constructor(environment: Environment, program: Node) {

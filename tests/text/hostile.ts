@@ -142,8 +142,8 @@ export const hostile: [why: RegExp, templates: Record<string, string>][] = [
       "long keys that are not there": `${long(22)}${often("{% set y = messages[0][x ~ v0] %}")}`,
       "long keys to get": `${long(22)}${often("{% set y = messages[0].get(x ~ v0) %}")}`,
       "selecting by long texts":
-        `{% set x = "${times(1000, "x")}" %}{% set y = [{"a": x ~ ""}] %}${times(14, "{% set y = y + y %}")}` +
-        often(`{% set z = y|selectattr("a", "equalto", "${times(1000, "x")}") %}`),
+        `{% set x = "${times(1000, "x")}" %}{% set y = [{"a": x ~ ""}] %}${times(17, "{% set y = y + y %}")}` +
+        `{% set z = y|selectattr("a", "equalto", "${times(1000, "x")}") %}`,
     },
   ],
   [
