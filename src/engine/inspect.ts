@@ -8,7 +8,7 @@ import { openRepo } from "../store/repo.ts";
 import { Tokenizer } from "../text/tokenizer.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { rowWords, type WeightLayout } from "../weights/quant/layout.ts";
-import { planWeights, type WeightPlan } from "./loader.ts";
+import { planWeights, type WeightPlan } from "./weight-plan.ts";
 import type { KvFormat, LoadProgress, ModelInfo, WeightFormat } from "./port.ts";
 import type { TextTools } from "./session.ts";
 

@@ -1,0 +1,82 @@
+import { WeightsError } from "../base/errors.ts";
+import type { LinearSpec, WeightTable } from "../models/family.ts";
+import type { Checkpoint } from "../weights/checkpoint.ts";
+import type { DenseFormat } from "../weights/quant/dense.ts";
+import { rowWords, type WeightLayout } from "../weights/quant/layout.ts";
+
+/** The published dtypes that are read as weights. */
+export const FORMAT_OF: Readonly<Record<string, DenseFormat>> = { F32: "f32", F16: "f16", BF16: "bf16" };
+export const BYTES_OF: Readonly<Record<DenseFormat, number>> = { f32: 4, f16: 2, bf16: 2 };
+
+/** The checkpoint's tensors matched with the family's table, before anything is allocated. */
+export interface WeightPlan {
+  readonly table: WeightTable;
+  readonly checkpoint: Checkpoint;
+  /** Resident layout of each linear role. */
+  readonly layouts: ReadonlyMap<string, WeightLayout>;
+  readonly parameters: number;
+  /** Bytes that will be read. */
+  readonly bytes: number;
+}
+
+/** Checks that every tensor of the table is there, in the right shape and a dtype that is read; throws WeightsError. */
+export function planWeights(
+  table: WeightTable,
+  checkpoint: Checkpoint,
+  wanted: WeightLayout | "published",
+): WeightPlan {
+  const layouts = new Map<string, WeightLayout>();
+  const counted = new Map<string, { parameters: number; bytes: number }>();
+  const check = (name: string, shape: number[]): DenseFormat => {
+    const tensor = checkpoint.tensors.get(name);
+    if (!tensor) throw new WeightsError(name, "is not in the checkpoint, though its config.json calls for it.");
+    if (tensor.shape.length !== shape.length || tensor.shape.some((n, i) => n !== shape[i])) {
+      throw new WeightsError(
+        name,
+        `has the shape [${tensor.shape.join(", ")}]; config.json says [${shape.join(", ")}].`,
+      );
+    }
+    const format = FORMAT_OF[tensor.dtype];
+    if (!format) throw new WeightsError(name, `is ${tensor.dtype}; weights are read as F32, F16 or BF16.`);
+    counted.set(name, { parameters: shape.reduce((a, b) => a * b, 1), bytes: tensor.end - tensor.begin });
+    return format;
+  };
+  for (const [role, spec] of table) {
+    if (spec.kind === "vector") {
+      check(spec.tensor, [spec.width]);
+      continue;
+    }
+    const found = spec.tensors.map((t) => check(t.tensor, [t.rows, spec.inFeatures]));
+    for (const { tensor, rows } of spec.bias ?? []) check(tensor, [rows]);
+    // Tensors of one matrix may differ in dtype; f32 holds them all exactly.
+    const published = found.every((f) => f === found[0]) ? found[0]! : "f32";
+    layouts.set(role, residentLayout(spec, published, wanted));
+  }
+  const sums = [...counted.values()];
+  const total = (key: "parameters" | "bytes"): number => sums.reduce((n, s) => n + s[key], 0);
+  return { table, checkpoint, layouts, parameters: total("parameters"), bytes: total("bytes") };
+}
+
+/** Embeddings and heads keep more bits than was asked for: they are the first to hurt. */
+function residentLayout(spec: LinearSpec, published: DenseFormat, wanted: WeightLayout | "published"): WeightLayout {
+  if (wanted === "published") return published;
+  if (!spec.sensitive) return wanted;
+  return wanted === "q4" ? "q8" : wanted === "q8" ? published : wanted;
+}
+
+/** Rows of each part, so that none is larger than a binding. */
+export function splitRows(
+  spec: LinearSpec,
+  layout: WeightLayout,
+  maxBinding: number,
+): { rowStart: number; rowCount: number }[] {
+  const rowBytes = rowWords(layout, spec.inFeatures) * 4;
+  // Even, so that a gate and its up stay together.
+  const most = Math.floor(maxBinding / rowBytes / 2) * 2;
+  if (most < 1) throw new WeightsError(spec.tensors[0]!.tensor, `has rows of ${rowBytes} bytes, past one GPU binding.`);
+  const parts: { rowStart: number; rowCount: number }[] = [];
+  for (let rowStart = 0; rowStart < spec.outFeatures; rowStart += most) {
+    parts.push({ rowStart, rowCount: Math.min(most, spec.outFeatures - rowStart) });
+  }
+  return parts;
+}
