@@ -6,14 +6,6 @@
 // tokens:   [samples] u32, for the host; NO_TOKEN where no logit was finite
 // grid:     (samples), 64 lanes
 const LANES: u32 = 64u;
-const LOWEST: f32 = -1e30;
-
-struct Partial {
-  key: f32,
-  token: u32,
-  top: f32,
-  sum: f32,
-}
 
 var<workgroup> best: array<Partial, LANES>;
 

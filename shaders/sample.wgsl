@@ -7,17 +7,10 @@
 // partial:      [samples, CHUNKS] of the chunk's best key and its token, and max and Σ exp(x − max) of the distribution
 // grid:         (CHUNKS, samples), 64 lanes
 const LANES: u32 = 64u;
-const LOWEST: f32 = -1e30;
 
 struct Options {
   temperature: f32,
   seed: u32,
-}
-struct Partial {
-  key: f32,
-  token: u32,
-  top: f32,
-  sum: f32,
 }
 
 var<workgroup> best: array<Partial, LANES>;
