@@ -191,7 +191,6 @@ const attention = faultsOf(
       "return true;",
     ],
     ["attention: ancestors past the 32nd", "bit >= 32u || ", ""],
-    ["attention: prefix hidden by ancestors", "index < start || bit >= 32u", "bit >= 32u"],
     ["attention: key head of the query head", "let kvHead = group.x / chunks;", "let kvHead = group.x % KV_HEADS;"],
     ["attention: second chunk of heads is the first", "kvHead * heads + (group.x % chunks) * GROUP", "kvHead * heads"],
     ["attention: heads of the neighbour written", "min(GROUP, kvHead * heads + heads - firstHead)", "GROUP"],
@@ -212,7 +211,6 @@ const copy = [
     [
       ["copy: keys only", "  pool[word.y + params.valueOffset] = pool[word.x + params.valueOffset];\n", ""],
       ["copy: one copy too many", "id.y >= batch.copies", "id.y > batch.copies"],
-      ["copy: past the page", "|| id.x >= params.pageWords", ""],
     ],
   ),
   ...faultsOf(
@@ -242,7 +240,8 @@ const sampling = [
       ["sample: seed unused", "gumbel(options[slot].seed,", "gumbel(0u,"],
       ["sample: counter unused", "states[slot].counter, token)", "0u, token)"],
       ["sample: token unused", "states[slot].counter, token)", "states[slot].counter, i)"],
-      ["sample: temperature inverted", "1.0 / temperature", "temperature"],
+      ["sample: temperature inverted", "1.0 / max(temperature, 1e-6)", "temperature"],
+      ["sample: tiny temperature overflows", "max(temperature, 1e-6)", "temperature"],
       ["sample: mask ignored", "if (sample.masked == 1u)", "if (false)"],
       ["sample: mask row one word short", "(VOCAB + 31u) / 32u", "VOCAB / 32u"],
       ["sample: mask always applies", "if (sample.masked == 1u)", "if (true)"],
@@ -344,7 +343,6 @@ const repack = [
     ["tests/kernels/repack"],
     [
       ["quantise: guess not lowered", "i > 0.0 && magnitude < (i - 0.5) * scale", "false"],
-      ["quantise: halfway to zero", "magnitude >= (i + 0.5) * scale", "magnitude > (i + 0.5) * scale"],
       ["quantise: sign dropped", "select(i32(i), -i32(i), (bits & 0x80000000u) != 0u)", "i32(i)"],
       [
         "quantise: scale not rounded",
@@ -400,6 +398,45 @@ const host = [
   ),
 ];
 
+const quantised = [
+  ...faultsOf(
+    "shaders/quantise.wgsl",
+    ["tests/engine/quantised"],
+    [
+      [
+        "quantise: scales of a pair swapped",
+        "scales |= quantiseGroup(row, 2u * id.x + 1u, start) << 16u",
+        "scales = (scales << 16u) | quantiseGroup(row, 2u * id.x + 1u, start)",
+      ],
+      ["quantise: last column of a group not seen", "i < PER_GROUP; i++) { top", "i + 1u < PER_GROUP; i++) { top"],
+      ["quantise: rounds towards zero", "floor(magnitude / scale + 0.5)", "max(0.0, floor(magnitude / scale) - 1.0)"],
+      ["quantise: rows in turn ignored", "params.firstRow + row * params.rowStep", "params.firstRow + row"],
+      ["quantise: sign lost", "select(i32(i), -i32(i),", "select(i32(i), i32(i),"],
+    ],
+  ),
+  ...faultsOf(
+    "shaders/fragments/weights_q4.wgsl",
+    ["tests/engine/quantised"],
+    [
+      ["q4: zero is not 8", "- 8.0", "- 7.0"],
+      ["q4: nibbles of a byte swapped", "4u * (k4 & 1u))", "4u * (1u - (k4 & 1u)))"],
+    ],
+  ),
+  ...faultsOf(
+    "shaders/fragments/weights_q8.wgsl",
+    ["tests/engine/quantised"],
+    [
+      ["q8: unsigned", "unpack4xI8", "unpack4xU8"],
+      ["q8: scale of the neighbour", "k4 / 8u)", "k4 / 4u)"],
+    ],
+  ),
+  ...faultsOf(
+    "shaders/fragments/group_scale.wgsl",
+    ["tests/engine/quantised"],
+    [["group scale: always the first of its word", "select(pair.x, pair.y, (group & 1u) == 1u)", "pair.x"]],
+  ),
+];
+
 /** @type {readonly Fault[]} */
 export const faults = [
   ...linear,
@@ -410,5 +447,6 @@ export const faults = [
   ...copy,
   ...sampling,
   ...repack,
+  ...quantised,
   ...host,
 ];

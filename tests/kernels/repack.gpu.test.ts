@@ -189,14 +189,16 @@ describe("quantise", () => {
   function hardRows(columns: number, random: Random): Float32Array[] {
     const rows = [1e-9, 1e-4, 1, 3e4, 1e30].map((scale) => random.normals(columns, scale));
     rows.push(new Float32Array(columns));
-    // Halfway between two integers of either layout, and a hair to each side.
+    // Halfway between two integers of either layout, and the f32 next to it on each side.
     for (const largest of [127, 7]) {
-      for (const scale of [2 ** -8, f16ToNumber(0x2e67), f16ToNumber(0x0401), 2 ** -24]) {
-        const nudges = [1 - 2 ** -23, 1, 1 + 2 ** -23];
+      for (const scale of [2 ** -8, f16ToNumber(0x2e67), f16ToNumber(0x3bff), f16ToNumber(0x0401), 2 ** -24]) {
         rows.push(
-          Float32Array.from({ length: columns }, (_, k) =>
-            k % 32 === 5 ? -largest * scale : ((k * 7) % largest) * scale * nudges[k % 3]! + (k & 1 ? scale / 2 : 0),
-          ),
+          Float32Array.from({ length: columns }, (_, k) => {
+            if (k % 32 === 5) return -largest * scale; // makes this the group's scale
+            f32[0] = ((Math.floor(k / 3) % largest) + 0.5) * scale;
+            f32Bits[0]! += (k % 3) - 1;
+            return k & 1 ? -f32[0] : f32[0];
+          }),
         );
       }
     }

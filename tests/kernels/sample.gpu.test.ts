@@ -20,6 +20,8 @@ interface Drawn {
   tokens: Uint32Array;
   states: { token: number; counter: number }[];
   distribution: Float32Array;
+  /** The largest key of each sample. */
+  keys: number[];
 }
 
 let bench: KernelBench;
@@ -51,17 +53,26 @@ function draw(samples: readonly Sample[], order = samples.map((_, i) => i), reco
     (graph) => {
       const logits = new Float32Array(recorded * vocab).fill(NaN);
       samples.forEach((s, i) => logits.set(s.logits, i * vocab));
-      return sample(graph, graph.input("samples", vocab, logits));
+      const distribution = sample(graph, graph.input("samples", vocab, logits));
+      return { distribution, partials: graph.ops[0]!.bindings["partials"]! };
     },
-    async (program, distribution) => {
+    async (program, drawn) => {
       const tokens = await program.words(program.batch.tokens);
-      expect(tokens.subarray(samples.length).every((word) => word === UNTOUCHED)).toBe(true);
+      const [distribution, partials] = [await program.words(drawn.distribution), await program.words(drawn.partials)];
+      const untouched = (words: Uint32Array, each: number): void =>
+        expect(words.subarray(samples.length * each).every((word) => word === UNTOUCHED)).toBe(true);
+      const perSample = partials.length / recorded;
+      untouched(tokens, 1);
+      untouched(distribution, vocab);
+      untouched(partials, perSample);
       const states = await program.states();
       expect(order.every((slot) => states[slot]!.length === 7)).toBe(true);
+      const keys = new Float32Array(partials.buffer).filter((_, i) => i % 4 === 0);
       return {
         tokens: tokens.slice(0, samples.length),
         states: order.map((slot) => states[slot]!),
-        distribution: (await program.floats(distribution)).slice(0, samples.length * vocab),
+        distribution: new Float32Array(distribution.buffer, 0, samples.length * vocab),
+        keys: samples.map((_, i) => Math.max(...keys.subarray((i * perSample) / 4, ((i + 1) * perSample) / 4))),
       };
     },
   );
@@ -190,14 +201,16 @@ describe("sample, at a temperature", () => {
       seed: random.bits(),
       counter: i < 8 ? i : random.bits() & 0xffff,
     }));
-    const { tokens, states, distribution } = await draw(
+    const { tokens, states, distribution, keys } = await draw(
       samples,
       samples.map((_, i) => 15 - i),
       20,
     );
     let certain = 0;
     samples.forEach((s, i) => {
-      const { token, margin } = drawReference(s);
+      const { token, key, margin } = drawReference(s);
+      // f32 holds a variate to some 10⁻⁶ of itself.
+      expect(Math.abs(keys[i]! - key)).toBeLessThan(1e-5 * (1 + Math.abs(key)));
       if (margin > MARGIN) {
         certain++;
         expect([i, tokens[i]]).toEqual([i, token]);
@@ -268,9 +281,14 @@ describe("sample, at a temperature", () => {
     },
   );
 
-  it("draws as greedy at a temperature that is almost 0", async () => {
+  it.each([1e-6, 1e-20, 1e-30, 1e-37, 1e-40])("draws as greedy at %d, which is almost 0", async (temperature) => {
     const random = new Random(4);
-    const samples = Array.from({ length: 8 }, (_, seed) => ({ logits: random.normals(1000), temperature: 1e-6, seed }));
+    // Large, and in half of the samples negative: divided by the temperature they are past what f32 holds.
+    const samples = Array.from({ length: 8 }, (_, seed) => ({
+      logits: random.normals(1000, 20).map((x) => (seed & 1 ? -100 - Math.abs(x) : x)),
+      temperature,
+      seed,
+    }));
     const greedy = await draw(samples.map((s) => ({ ...s, temperature: 0 })));
     expect((await draw(samples)).tokens).toEqual(greedy.tokens);
   });

@@ -50,6 +50,7 @@ const linears = LAYOUTS.flatMap((layout) =>
   })),
 );
 
+/** Key heads and query heads; the last are more than a workgroup takes at any width. */
 const HEADS = [
   [1, 1],
   [2, 8],
@@ -64,7 +65,7 @@ const HEAD_DIMS = Array.from({ length: 128 }, (_, i) => 4 * (i + 1));
 
 const caches = (["f32", "f16"] as const).flatMap((format) =>
   HEAD_DIMS.map((headDim, i): Drawing => {
-    const [kvHeads, heads] = HEADS[i % HEADS.length]!;
+    const [kvHeads, heads] = HEADS[format === "f32" ? HEADS.length - 1 : i % HEADS.length]!;
     return {
       name: `${format} cache, ${heads}/${kvHeads} heads of ${headDim}`,
       draw: (graph, pool) => {
@@ -156,6 +157,14 @@ describe.skipIf(gpu === null)("every kernel variant", async () => {
     for (const { constants = {} } of sources) {
       expect(Object.values(constants).every((v) => typeof v === "boolean" || Number.isInteger(v))).toBe(true);
     }
+  });
+
+  it.each([16, 48, 0])("refuses pages of %i, which tiles of keys do not fit", (pageSize) => {
+    const { graph } = graphs[0]!;
+    const cache: CacheView = { kind: "kv", format: "f32", pageSize, heads: 1, headDim: 8, layers: [] };
+    expect(() => attention(graph, { id: 0, extent: "rows", width: 8 }, cache, 0, { scale: 1 })).toThrow(
+      `pages of ${pageSize} for tiles of 32`,
+    );
   });
 
   it.each([

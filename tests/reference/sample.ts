@@ -34,11 +34,12 @@ export interface DrawReference {
 }
 
 /**
- * The token drawn, null where no logit is finite, and how far its key is ahead of the next one: keys closer than the
+ * The token drawn, null where no logit is finite, its key (scaled logit plus variate), and how far the key is ahead of the next one: keys closer than the
  * GPU's rounding may be ordered either way there.
  */
 export function drawReference({ logits, temperature, seed, counter, allowed }: DrawReference): {
   token: number | null;
+  key: number;
   margin: number;
 } {
   let [token, best, next]: [number | null, number, number] = [null, -Infinity, -Infinity];
@@ -48,7 +49,7 @@ export function drawReference({ logits, temperature, seed, counter, allowed }: D
     if (key > best) [token, best, next] = [i, key, best];
     else next = Math.max(next, key);
   }
-  return { token, margin: best - next };
+  return { token, key: best, margin: best - next };
 }
 
 /** softmax(logits / temperature) */

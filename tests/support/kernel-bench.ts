@@ -172,7 +172,9 @@ export class KernelBench {
     const limits = { ...LIMITS, ...setup.limits };
     const batch = await createBatch(arena, limits);
     writeSlots(queue, batch, setup.slots ?? []);
-    new BatchWriter(batch, queue).write(plan);
+    const writer = new BatchWriter(batch, queue);
+    writer.write(fullPlan(limits));
+    writer.write(plan);
     const planned = plan.segments.reduce((n, s) => n + (s.tokens?.length ?? 1), 0);
     const [rows, samples] = [setup.rows ?? Math.max(1, planned), setup.samples ?? Math.max(1, plan.samples.length)];
     const graph = new BenchGraph(this.gpu, this.pipelines, batch, rows, samples);
@@ -214,6 +216,17 @@ export class KernelBench {
       return { label, pipeline: kernel, grid, bindGroup: device.createBindGroup({ layout: kernel.layout, entries }) };
     });
   }
+}
+
+/** As much as a batch takes: what stays of an earlier step behind a shorter one is not empty. */
+function fullPlan({ rows, slots, samples }: BatchLimits): BatchPlan {
+  const used = Math.min(rows, slots);
+  const indices = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
+  return {
+    segments: indices(used).map((slot) => ({ slot, tokens: indices(Math.floor(rows / used)) })),
+    samples: indices(samples).map((i) => ({ row: i % rows, slot: i % slots, token: 1, masked: true })),
+    copies: indices(slots).map((i) => ({ from: i + 1, to: i })),
+  };
 }
 
 /** What the setup does not name holds a pattern that nobody can use unnoticed. */
