@@ -20,10 +20,11 @@ async function tryFault(fault, lane) {
   mkdirSync(dirname(file), { recursive: true });
   rmSync(file, { force: true });
   const vitest = join(root, "node_modules/vitest/vitest.mjs");
+  const filter = fault.match ? ["-t", fault.match] : [];
   const reporters = ["--reporter=default", `--reporter=${join(root, "scripts/lib/reporter.mjs")}`];
   const child = spawn(
     process.execPath,
-    [vitest, "run", "--project", lane, "--bail", "1", ...reporters, ...fault.tests],
+    [vitest, "run", "--project", lane, "--bail", "1", ...filter, ...reporters, ...fault.tests],
     {
       cwd: root,
       env: { ...process.env, TESSERA_FAULT: fault.id, TESSERA_LANE_REPORT: file, NO_COLOR: "1" },

@@ -7,9 +7,9 @@
 // lse:  [rows, HEADS] vec2f (m, l): running maximum and sum of exp(s − m); EMIT only, and then out is not divided by l
 // grid: (KV_HEADS · ⌈heads of a group / GROUP⌉, rows), 64 lanes
 //
-// Keys are taken KEYS at a time. Their order and the order of every sum are the same whatever the batch holds.
+// Keys are taken KEYS at a time (≤ PAGE, both powers of two: one page table look-up a tile). Their order and the order of
+// every sum are the same whatever the batch holds.
 const LANES: u32 = 64u;
-const KEYS: u32 = 32u;  // ≤ PAGE, both powers of two: one page table look-up a tile
 const DIM4: u32 = HEAD_DIM / 4u;
 const LOWEST: f32 = -1e30;  // finite: (−inf) − (−inf) is NaN
 

@@ -23,7 +23,8 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   let slot = sample.slot;
   let temperature = options[slot].temperature;
   let greedy = temperature <= 0.0;
-  let scale = select(1.0 / temperature, 1.0, greedy);
+  // Below 1e-6 a draw is greedy but for ties, and logits / temperature would overflow: the best first.
+  let scale = select(1.0 / max(temperature, 1e-6), 1.0, greedy);
 
   var mine = Partial(LOWEST, NO_TOKEN, LOWEST, 0.0);
   for (var i = lane; i < CHUNK; i += LANES) {

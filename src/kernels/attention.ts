@@ -78,7 +78,7 @@ export interface AttentionOptions {
 
 /** Workgroup memory that every device has, in bytes. */
 const WORKGROUP_BYTES = 16384;
-/** Keys that one tile of attention.wgsl takes. */
+/** Keys that one tile takes. */
 const KEYS = 32;
 
 /** Query heads that one workgroup takes: each holds its query, its sum, a tile of weights and three numbers. */
@@ -117,9 +117,10 @@ function dispatchAttention(
   { scale, causal = true }: AttentionOptions,
   emit: boolean,
 ): { out: Tensor; lse?: Tensor } {
-  const { headDim, heads: kvHeads } = cache;
+  const { headDim, heads: kvHeads, pageSize } = cache;
   const heads = q.width / headDim;
   invariant(Number.isInteger(heads / kvHeads), `${heads} query heads over ${kvHeads}`);
+  invariant(pageSize >= KEYS && Number.isInteger(Math.log2(pageSize)), `pages of ${pageSize} for tiles of ${KEYS}`);
   const perGroup = heads / kvHeads;
   const group = Math.min(perGroup, headsPerWorkgroup(headDim));
   const { pool, valueOffset } = cache.layers[layer]!;
@@ -135,7 +136,8 @@ function dispatchAttention(
         HEADS: heads,
         KV_HEADS: kvHeads,
         HEAD_DIM: headDim,
-        PAGE: cache.pageSize,
+        PAGE: pageSize,
+        KEYS,
         GROUP: group,
         CAUSAL: causal,
         EMIT: emit,

@@ -9,14 +9,18 @@
  * @property {string} replace
  * @property {string[]} tests filters of test files
  * @property {string[]} [lanes] where it is tried in turn until it shows; lavapipe alone where absent
+ * @property {string} [match] a pattern of the names of the tests that can tell, where running all of them takes long
  */
 
 /** Barriers: lavapipe runs some lanes of a workgroup in step, SwiftShader others. */
-const anyDriver = ["dawn-lavapipe", "dawn-swiftshader"];
+const anyDriver = { lanes: ["dawn-lavapipe", "dawn-swiftshader"] };
+const pure = { lanes: ["pure"] };
 
-/** @param {string} file @param {string[]} tests @param {[id: string, find: string, replace: string, lanes?: string[]][]} list @returns {Fault[]} */
+/** @typedef {[id: string, find: string, replace: string, options?: { lanes?: string[], match?: string }]} Row */
+
+/** @param {string} file @param {string[]} tests @param {Row[]} list @returns {Fault[]} */
 function faultsOf(file, tests, list) {
-  return list.map(([id, find, replace, lanes]) => ({ id, file, find, replace, tests, ...(lanes && { lanes }) }));
+  return list.map(([id, find, replace, options]) => ({ id, file, find, replace, tests, ...options }));
 }
 
 const linear = faultsOf(
@@ -26,23 +30,33 @@ const linear = faultsOf(
     ["linear: barrier dropped", "  workgroupBarrier();\n", "", anyDriver],
     ["linear: stride of the partial sums", "m * 64u + (lane / LANES) * LANES", "m * 64u + lane / LANES"],
     ["linear: gain missing", "let scaled = v * gainAt(k4);", "let scaled = v;"],
-    ["linear: eps dropped", "sum.z * params.invColumns + params.eps", "sum.z * params.invColumns"],
+    [
+      "linear: eps dropped",
+      "sum.z * params.invColumns + params.eps",
+      "sum.z * params.invColumns",
+      { match: "x ~ 0.001" },
+    ],
     ["linear: mean is a sum", "sum.z * params.invColumns + params.eps", "sum.z + params.eps"],
     ["linear: last columns missing", "k4 < columns4; k4", "k4 + 1u < columns4; k4"],
     ["linear: one lane's sum missing", "i < LANES; i++", "i + 1u < LANES; i++"],
     ["linear: residual dropped", "out[at] = v + residualAt(at);", "out[at] = v;"],
     ["linear: bias dropped", "y + vec2f(biasAt(global), biasAt(global + 1u))", "y"],
-    ["linear: bias of the part, not the matrix", "biasAt(global), biasAt(global + 1u)", "biasAt(n), biasAt(n + 1u)"],
+    [
+      "linear: bias of the part, not the matrix",
+      "biasAt(global), biasAt(global + 1u)",
+      "biasAt(n), biasAt(n + 1u)",
+      { match: "parts" },
+    ],
     [
       "linear: gate and up swapped",
       "v.x / (1.0 + exp(min(-v.x, 80.0))) * v.y",
       "v.y / (1.0 + exp(min(-v.y, 80.0))) * v.x",
     ],
-    ["linear: gather ignored", "return sampleRow(m);", "return m;"],
+    ["linear: gather ignored", "return sampleRow(m);", "return m;", { match: "rows " }],
     ["linear: rows past the batch written", "let count = min(TILE, total - first);", "let count = TILE;"],
     ["linear: columns past the matrix written", "if (n + 1u < params.rowCount) { write", "{ write"],
-    ["linear: rows of the grid's second half", "group.z * groups.x + group.x", "group.x"],
-    ["linear: part starts at 0", "let global = params.rowStart + n;", "let global = n;"],
+    ["linear: rows of the grid's second half", "group.z * groups.x + group.x", "group.x", { match: "folds" }],
+    ["linear: part starts at 0", "let global = params.rowStart + n;", "let global = n;", { match: "parts" }],
   ],
 );
 
@@ -184,22 +198,49 @@ const attention = faultsOf(
       "attention: encoder ends at its own row",
       "start + segments[row.segment].count, own + 1u, CAUSAL",
       "own + 1u, own + 1u, CAUSAL",
+      { match: "not causal" },
     ],
     [
       "attention: ancestors ignored",
       "return index < start || bit >= 32u || ((ancestors >> bit) & 1u) == 1u;",
       "return true;",
+      { match: "tree" },
     ],
-    ["attention: ancestors past the 32nd", "bit >= 32u || ", ""],
-    ["attention: key head of the query head", "let kvHead = group.x / chunks;", "let kvHead = group.x % KV_HEADS;"],
-    ["attention: second chunk of heads is the first", "kvHead * heads + (group.x % chunks) * GROUP", "kvHead * heads"],
-    ["attention: heads of the neighbour written", "min(GROUP, kvHead * heads + heads - firstHead)", "GROUP"],
-    ["attention: hidden keys weigh", "select(exp(s - highest), 0.0, s <= LOWEST)", "exp(s - highest)"],
-    ["attention: nothing seen is 0 / 0", "max(l, 1e-30)", "l"],
+    ["attention: ancestors past the 32nd", "bit >= 32u || ", "", { match: "tree" }],
+    [
+      "attention: key head of the query head",
+      "let kvHead = group.x / chunks;",
+      "let kvHead = group.x % KV_HEADS;",
+      { match: "9/3 heads|16/2 heads" },
+    ],
+    [
+      "attention: second chunk of heads is the first",
+      "kvHead * heads + (group.x % chunks) * GROUP",
+      "kvHead * heads",
+      { match: "80/2 heads|40/1 heads" },
+    ],
+    [
+      "attention: heads of the neighbour written",
+      "min(GROUP, kvHead * heads + heads - firstHead)",
+      "GROUP",
+      { match: "80/2 heads|40/1 heads" },
+    ],
+    [
+      "attention: hidden keys weigh",
+      "select(exp(s - highest), 0.0, s <= LOWEST)",
+      "exp(s - highest)",
+      { match: "sees nothing" },
+    ],
+    ["attention: nothing seen is 0 / 0", "max(l, 1e-30)", "l", { match: "sees nothing" }],
     ["attention: values read from the keys", "params.valueOffset + entryOffset", "entryOffset"],
     ["attention: last key of a tile", "t < keys; t++", "t + 1u < keys; t++"],
-    ["attention: partial result divided", "select(max(l, 1e-30), 1.0, EMIT)", "max(l, 1e-30)"],
-    ["attention: emitted at the group's head", "emit(m * HEADS + firstHead + lane,", "emit(m * HEADS + lane,"],
+    ["attention: partial result divided", "select(max(l, 1e-30), 1.0, EMIT)", "max(l, 1e-30)", { match: "unfinished" }],
+    [
+      "attention: emitted at the group's head",
+      "emit(m * HEADS + firstHead + lane,",
+      "emit(m * HEADS + lane,",
+      { match: "unfinished" },
+    ],
     ["attention: rows past the batch written", "if (m >= batch.rows) { return; }", ""],
   ],
 );
@@ -382,19 +423,19 @@ const host = [
         "attention: past the workgroup's memory",
         "(WORKGROUP_BYTES - padding) / perHead",
         "WORKGROUP_BYTES / perHead",
-        ["pure"],
+        pure,
       ],
     ],
   ),
   ...faultsOf(
     "src/models/rope.ts",
     ["tests/models/rope"],
-    [["rope tables: far scaled twice", "table(NEAR, 1, 1)", "table(NEAR, 1, scale)", ["pure"]]],
+    [["rope tables: far scaled twice", "table(NEAR, 1, 1)", "table(NEAR, 1, scale)", pure]],
   ),
   ...faultsOf(
     "src/base/half.ts",
     ["tests/base/half"],
-    [["half: bf16 truncated", "bits + 0x7fff + ((bits >>> 16) & 1)", "bits", ["pure"]]],
+    [["half: bf16 truncated", "bits + 0x7fff + ((bits >>> 16) & 1)", "bits", pure]],
   ),
 ];
 
