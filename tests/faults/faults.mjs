@@ -211,7 +211,7 @@ const attention = faultsOf(
       "attention: key head of the query head",
       "let kvHead = group.x / chunks;",
       "let kvHead = group.x % KV_HEADS;",
-      { match: "9/3 heads|16/2 heads" },
+      { match: "80/2 heads" },
     ],
     [
       "attention: second chunk of heads is the first",

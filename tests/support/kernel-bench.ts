@@ -23,6 +23,8 @@ type Words = Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>;
 
 /** A NaN that no kernel computes: what was written can be told from what was not. */
 export const UNTOUCHED = 0x7fdeadbe;
+/** Another, behind what kernels read: a NaN keeps its bits in arithmetic, and must not look untouched where it arrives. */
+const POISON = 0x7fc0ffee;
 const GUARD_BYTES = 1024;
 
 /** What the host says of one sequence slot. */
@@ -53,7 +55,7 @@ export interface Setup {
 export class BenchGraph extends Graph {
   readonly buffers: GPUBuffer[] = [];
   private readonly ranges = new Map<number, Range>();
-  private readonly sizes = new Map<Range, number>();
+  private readonly contents = new Map<Range, { bytes: number; guard: number }>();
 
   constructor(
     private readonly gpu: Gpu,
@@ -64,19 +66,21 @@ export class BenchGraph extends Graph {
 
   override tensor(extent: Tensor["extent"], width: number): Tensor {
     const tensor = super.tensor(extent, width);
-    this.ranges.set(tensor.id, this.upload(new Uint32Array(this.count(extent) * width).fill(UNTOUCHED)));
+    const words = new Uint32Array(this.count(extent) * width).fill(UNTOUCHED);
+    this.ranges.set(tensor.id, this.upload(words, UNTOUCHED));
     return tensor;
   }
 
   /** A tensor that the host fills: [rows, width] f32. */
   input(extent: Tensor["extent"], width: number, values: Words): Tensor {
-    const tensor = this.tensor(extent, width);
-    this.gpu.queue.writeBuffer(this.rangeOf(tensor).buffer, 0, values);
+    const tensor = super.tensor(extent, width);
+    expect(values.length).toBe(this.count(extent) * width);
+    this.ranges.set(tensor.id, this.upload(values));
     return tensor;
   }
 
   /** A buffer of these words and a guard after them, whole. */
-  upload(words: Words): Range {
+  upload(words: Words, guard = POISON): Range {
     const buffer = this.gpu.device.createBuffer({
       label: "bench",
       size: words.byteLength + GUARD_BYTES,
@@ -84,9 +88,9 @@ export class BenchGraph extends Graph {
     });
     this.buffers.push(buffer);
     this.gpu.queue.writeBuffer(buffer, 0, words);
-    this.gpu.queue.writeBuffer(buffer, words.byteLength, new Uint32Array(GUARD_BYTES / 4).fill(UNTOUCHED));
+    this.gpu.queue.writeBuffer(buffer, words.byteLength, new Uint32Array(GUARD_BYTES / 4).fill(guard));
     const range = { buffer, offset: 0, size: buffer.size };
-    this.sizes.set(range, words.byteLength);
+    this.contents.set(range, { bytes: words.byteLength, guard });
     return range;
   }
 
@@ -94,9 +98,9 @@ export class BenchGraph extends Graph {
     return "extent" in of ? this.ranges.get(of.id)! : of;
   }
 
-  /** Bytes before the guard; the whole of ranges that are not ours. */
-  bytesOf(range: Range): number {
-    return this.sizes.get(range) ?? range.size;
+  /** Bytes before the guard, and its words; no guard behind ranges that are not ours. */
+  contentOf(range: Range): { bytes: number; guard: number } {
+    return this.contents.get(range) ?? { bytes: range.size, guard: 0 };
   }
 }
 
@@ -117,10 +121,9 @@ export class BenchProgram {
   /** The words of a tensor or an upload, its guard checked. */
   async words(of: Tensor | Range): Promise<Uint32Array<ArrayBuffer>> {
     const range = this.graph.rangeOf(of);
-    const bytes = this.graph.bytesOf(range);
+    const { bytes, guard } = this.graph.contentOf(range);
     const words = new Uint32Array(await readBuffer(this.gpu.device, range.buffer, range.size));
-    const guard = words.subarray(bytes / 4);
-    expect(guard.every((word) => word === UNTOUCHED)).toBe(true);
+    expect(words.subarray(bytes / 4).every((word) => word === guard)).toBe(true);
     return words.slice(0, bytes / 4);
   }
 
