@@ -9,6 +9,7 @@ import { repoRoot, sharedRoot } from "./tests/support/shared.ts";
 
 const anywhere = "tests/**/*.test.ts";
 const gpu = "tests/**/*.gpu.test.ts";
+const kernels = "tests/kernels/**/*.gpu.test.ts";
 const nodeGpu = "tests/**/*.node.gpu.test.ts"; // Dawn in Node only
 const browserOnly = "tests/**/*.browser.test.ts"; // the page's own means (OPFS, File, workers)
 const e2e = "tests/e2e/**";
@@ -23,19 +24,22 @@ const sharedEntries =
     : readdirSync(shared, { recursive: true, encoding: "utf8" }).map((entry) => entry.replaceAll("\\", "/"));
 const inNode = { repository: repoRoot, shared, sharedEntries };
 
-/** Kernels and engine in Node on Dawn, on the Vulkan driver whose manifest is given, else on the system's own choice. */
-function dawnLane(name: string, driver?: string): TestProjectConfiguration {
+/**
+ * Kernels and engine in Node on Dawn, on the Vulkan driver whose manifest is given, else on the system's own choice. A
+ * plain lane has the kernels alone, on a device without optional features.
+ */
+function dawnLane(name: string, driver?: string, plain = false): TestProjectConfiguration {
   return {
     plugins: seededFault(),
     test: {
       name,
-      include: [gpu],
+      include: [plain ? kernels : gpu],
       exclude: [e2e],
       environment: "node",
       pool: "forks", // a fresh process a file: a driver that crashes takes one file with it
       fileParallelism: false,
       env: driver === undefined ? {} : { VK_DRIVER_FILES: driver },
-      provide: { ...inNode, lane: name },
+      provide: { ...inNode, lane: name, plain },
       testTimeout: 120_000,
       hookTimeout: 120_000,
     },
@@ -51,7 +55,13 @@ const chromium: TestProjectConfiguration = {
     include: [gpu, browserOnly],
     exclude: [nodeGpu, e2e],
     fileParallelism: false,
-    provide: { repository: "/@fixtures", shared: shared === null ? null : "/@shared", sharedEntries, lane: "chromium" },
+    provide: {
+      repository: "/@fixtures",
+      shared: shared === null ? null : "/@shared",
+      sharedEntries,
+      lane: "chromium",
+      plain: false,
+    },
     testTimeout: 120_000,
     hookTimeout: 120_000,
     browser: {
@@ -77,11 +87,11 @@ export default defineConfig({
           include: [anywhere],
           exclude: [gpu, browserOnly, e2e],
           environment: "node",
-          provide: { ...inNode, lane: "pure" },
+          provide: { ...inNode, lane: "pure", plain: false },
         },
       },
       chromium,
-      ...(lavapipe === undefined ? [] : [dawnLane("dawn-lavapipe", lavapipe)]),
+      ...(lavapipe === undefined ? [] : [dawnLane("dawn-lavapipe", lavapipe), dawnLane("dawn-plain", lavapipe, true)]),
       ...(swiftshader === undefined ? [] : [dawnLane("dawn-swiftshader", swiftshader)]),
       dawnLane("dawn-default"),
       {
@@ -90,7 +100,7 @@ export default defineConfig({
           include: ["tests/e2e/**/*.test.ts"],
           environment: "node",
           fileParallelism: false,
-          provide: { ...inNode, lane: "e2e" },
+          provide: { ...inNode, lane: "e2e", plain: false },
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },

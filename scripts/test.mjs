@@ -31,6 +31,7 @@ function lanes(browser) {
     { name: "pure", missing: undefined },
     { name: "chromium", missing: noBrowser },
     { name: "dawn-lavapipe", missing: noLavapipe },
+    { name: "dawn-plain", missing: noLavapipe },
     { name: "dawn-swiftshader", missing: noSwiftshader },
     { name: "e2e", missing: noBrowser },
   ];

@@ -5,6 +5,7 @@ import { Usage } from "../gpu/arena.ts";
 import { openGpu, type Gpu } from "../gpu/device.ts";
 import { createBatch, type CacheView, type Range } from "../kernels/batch.ts";
 import { Pipelines } from "../kernels/define.ts";
+import { tuningFor, type Tuning } from "../kernels/tuning.ts";
 import type { CacheSpec, Family, ModelConfig } from "../models/family.ts";
 import { ropeTables } from "../models/rope.ts";
 import { openRepo } from "../store/repo.ts";
@@ -23,6 +24,8 @@ export type { ModelSource } from "./inspect.ts";
 export interface LoadOptions extends CheckpointOptions {
   /** GPU memory this engine may take. The cache shrinks to fit; less than one context of it is an error. */
   memoryBytes?: number;
+  /** The same request gives the same bits in any company: one matmul path, no 8-bit activations. Slower prompts. */
+  deterministic?: boolean;
   onProgress?: (progress: LoadProgress) => void;
   /** Run on this device; it is not destroyed with the engine. */
   device?: GPUDevice;
@@ -44,6 +47,8 @@ export interface EngineTuning {
   maxBindingBytes?: number;
   /** Tokens that the pool holds. */
   poolTokens?: number;
+  /** Variants of the kernels other than the device's own. */
+  kernels?: Partial<Tuning>;
 }
 
 const DEFAULT_SLOTS = 8;
@@ -132,7 +137,9 @@ async function build(gpu: Gpu, parts: Parts): Promise<InProcessEngine> {
   });
   const lookAhead = tuning.lookAhead ?? DEFAULT_LOOK_AHEAD;
   const model = { config, weights, rope, cache };
-  const runner = await Runner.record(gpu, pipelines, family, model, batch, { steps: lookAhead + 1, readRows });
+  const kernels = { ...tuningFor(gpu.info, options.deterministic), ...tuning.kernels };
+  const recording = { steps: lookAhead + 1, readRows, tuning: kernels };
+  const runner = await Runner.record(gpu, pipelines, family, model, batch, recording);
 
   const compiled = pipelines.compile((done, total) => report("pipelines", done, total));
   compiled.catch(() => undefined); // awaited by the first chunk; streaming may fail before that

@@ -1,11 +1,12 @@
 import type { Gpu } from "../gpu/device.ts";
 import { submit } from "../gpu/pass.ts";
 import { Readback } from "../gpu/readback.ts";
-import { copyPages } from "../kernels/attention.ts";
+import { copyPages } from "../kernels/pages.ts";
 import { BatchWriter, SAMPLING_WORDS, STATE_WORDS, type Batch } from "../kernels/batch.ts";
 import type { Pipelines } from "../kernels/define.ts";
 import { Graph, GraphBuffers, type Outputs, type Program, type Tensor } from "../kernels/graph.ts";
 import { advance, sample, score } from "../kernels/sample.ts";
+import type { Tuning } from "../kernels/tuning.ts";
 import type { Family, ModelConfig, Resident } from "../models/family.ts";
 import type { SlotSetup, Step } from "./scheduler.ts";
 
@@ -54,13 +55,13 @@ export class Runner {
     family: Family<C>,
     model: Resident<C>,
     batch: Batch,
-    options: { steps: number; readRows: number },
+    options: { steps: number; readRows: number; tuning: Tuning },
   ): Promise<Runner> {
     const ring = await Readback.create(gpu.arena, "results", options.steps, batch.limits.samples * 4);
     const logits = await Readback.create(gpu.arena, "logits", 1, options.readRows * model.config.vocabSize * 4);
     const runner = new Runner(gpu, batch, model.config.vocabSize, model.cache.pageSize, ring, logits, options.readRows);
     const graphs = [...runner.shapes()].map(({ rows, samples, head }) => {
-      const graph = new Graph(pipelines, batch, rows, samples);
+      const graph = new Graph(pipelines, batch, rows, samples, options.tuning);
       const output = drawStep(graph, family, model, head);
       const outputs: Record<string, Tensor> = output ? { output } : {};
       return { key: keyOf(rows, samples, head), graph, outputs };

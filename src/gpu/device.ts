@@ -8,6 +8,8 @@ export interface DeviceInfo {
   description: string;
   shaderF16: boolean;
   subgroups: boolean;
+  /** WGSL has dot4I8Packed. */
+  packedDot: boolean;
 }
 
 export interface OpenOptions {
@@ -15,9 +17,13 @@ export interface OpenOptions {
   device?: GPUDevice;
   /** Refuse allocations past this many bytes. */
   memoryBytes?: number;
+  /** Ask for no other optional features than these: what a device without them would do. */
+  features?: readonly GPUFeatureName[];
 }
 
 const FEATURES: readonly GPUFeatureName[] = ["shader-f16", "subgroups", "timestamp-query"];
+
+const PACKED_DOT = "packed_4x8_integer_dot_product";
 
 const LOSS_MAY_FOLLOW_MS = 50;
 
@@ -96,7 +102,7 @@ export async function openGpu(options: OpenOptions = {}): Promise<Gpu> {
     return new Gpu(options.device, describe(options.device.adapterInfo, options.device.features), options);
   }
   const adapter = await findAdapter();
-  const requiredFeatures = FEATURES.filter((f) => adapter.features.has(f));
+  const requiredFeatures = (options.features ?? FEATURES).filter((f) => adapter.features.has(f));
   const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
   const device = await adapter.requestDevice({ label: "tessera", requiredFeatures, requiredLimits });
   return new Gpu(device, describe(adapter.info, device.features), options);
@@ -144,5 +150,6 @@ function describe(info: GPUAdapterInfo | undefined, features: GPUSupportedFeatur
     description: info?.description || info?.device || "",
     shaderF16: features.has("shader-f16"),
     subgroups: features.has("subgroups"),
+    packedDot: Boolean((globalThis.navigator?.gpu ?? dawn)?.wgslLanguageFeatures.has(PACKED_DOT)),
   };
 }

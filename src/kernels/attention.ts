@@ -1,73 +1,14 @@
 import { invariant } from "../base/assert.ts";
 import cacheLoadF16 from "../../shaders/fragments/cache_f16.wgsl?raw";
 import cacheLoadF32 from "../../shaders/fragments/cache_f32.wgsl?raw";
-import cacheStoreF16 from "../../shaders/fragments/cache_store_f16.wgsl?raw";
-import cacheStoreF32 from "../../shaders/fragments/cache_store_f32.wgsl?raw";
 import pagesWgsl from "../../shaders/fragments/pages.wgsl?raw";
 import attentionWgsl from "../../shaders/attention.wgsl?raw";
-import copyPageWgsl from "../../shaders/copy_page.wgsl?raw";
-import ropeWriteWgsl from "../../shaders/rope_write.wgsl?raw";
-import type { CacheView, Range } from "./batch.ts";
+import type { CacheView } from "./batch.ts";
 import type { Binding } from "./define.ts";
 import type { Graph, Tensor } from "./graph.ts";
-
-/** cos and sin of every angle a regime needs, as `rope_write` reads them. */
-export interface RopeTable {
-  /** Elements of a head that rotate; the first `dim` of them. A multiple of 4. */
-  readonly dim: number;
-  /** [256, dim / 2] (cos, sin) f32 of the angles of positions 0 … 255. */
-  readonly near: Range;
-  /** [⌈context / 256⌉, dim / 2] (cos, sin) f32 of the angles of positions 0, 256, 512, … */
-  readonly far: Range;
-}
+import { PAGED, paged } from "./pages.ts";
 
 const read = (name: string, type: string): Binding => ({ name, access: "read", type });
-
-const PAGED: Binding[] = [read("rows", "array<Row>"), read("states", "array<State>"), read("pageTable", "array<Page>")];
-
-function paged(graph: Graph): Record<"rows" | "states" | "pageTable", Range> {
-  return { rows: graph.batch.rows, states: graph.batch.state, pageTable: graph.batch.pageTable };
-}
-
-/**
- * Rotates queries and keys, and writes keys and values to the cache of one layer.
- * qkv: [rows, (heads + 2 · kvHeads) · headDim] f32. Returns the queries, [rows, heads · headDim] f32.
- */
-export function ropeWrite(
-  graph: Graph,
-  qkv: Tensor,
-  cache: CacheView,
-  layer: number,
-  heads: number,
-  rope: RopeTable,
-): Tensor {
-  const { headDim, heads: kvHeads } = cache;
-  invariant(qkv.width === (heads + 2 * kvHeads) * headDim, `qkv is ${qkv.width} wide`);
-  invariant(headDim % 4 === 0 && rope.dim % 4 === 0 && rope.dim <= headDim, `rotary part ${rope.dim} of ${headDim}`);
-  const q = graph.tensor("rows", heads * headDim);
-  const { pool, valueOffset } = cache.layers[layer]!;
-  graph.dispatch(
-    {
-      name: `rope_write ${cache.format}`,
-      wgsl: ropeWriteWgsl,
-      fragments: [cache.format === "f32" ? cacheStoreF32 : cacheStoreF16, pagesWgsl],
-      params: { pagesPerSequence: "u32", valueOffset: "u32" },
-      constants: { HEADS: heads, KV_HEADS: kvHeads, HEAD_DIM: headDim, ROTARY: rope.dim, PAGE: cache.pageSize },
-      bindings: [
-        ...PAGED,
-        read("qkv", "array<f32>"),
-        read("near", "array<vec2f>"),
-        read("far", "array<vec2f>"),
-        { name: "q", access: "read_write", type: "array<f32>" },
-        { name: "pool", access: "read_write", type: "array<u32>" },
-      ],
-    },
-    { pagesPerSequence: graph.batch.limits.pagesPerSequence, valueOffset },
-    { ...paged(graph), qkv, near: rope.near, far: rope.far, q, pool },
-    [Math.ceil(qkv.width / 256), graph.rows],
-  );
-  return q;
-}
 
 export interface AttentionOptions {
   /** Factor of the scores before the softmax; usually headDim^-½. */
@@ -160,21 +101,3 @@ function dispatchAttention(
 
 const EMIT = "fn emit(i: u32, v: vec2f) { lse[i] = v; }";
 const NO_EMIT = "fn emit(i: u32, v: vec2f) {}";
-
-/** Copies the pages that the batch lists, in every layer: what a fork writes to next must be its own. */
-export function copyPages(graph: Graph, cache: CacheView): void {
-  const words = (cache.pageSize * cache.heads * cache.headDim) / (cache.format === "f32" ? 1 : 2);
-  for (const { pool, valueOffset } of cache.layers) {
-    graph.dispatch(
-      {
-        name: "copy_page",
-        wgsl: copyPageWgsl,
-        params: { pageWords: "u32", valueOffset: "u32" },
-        bindings: [read("copies", "array<vec2u>"), { name: "pool", access: "read_write", type: "array<u32>" }],
-      },
-      { pageWords: words, valueOffset: cache.format === "f32" ? valueOffset : valueOffset / 2 },
-      { copies: graph.batch.copies, pool },
-      [Math.ceil(words / 64), graph.batch.limits.slots],
-    );
-  }
-}

@@ -108,22 +108,52 @@ export interface Batch {
   readonly tokens: Range;
 }
 
-/** Where one layer's cache is: one buffer holds K, then V (and later scales), at offsets in elements. */
+/** Where one layer's cache is: one buffer holds K, then V, then scales. Offsets count elements of the cache's format. */
 export interface LayerCache {
   readonly pool: Range;
-  /** Elements (f32 or f16) of K before V. */
+  /** Elements of K before V. */
   readonly valueOffset: number;
+  /** int8 only: words (u32) before the scales. */
+  readonly scaleOffset?: number;
 }
 
-/** What a forward sees of one kind of cache. */
+/** How cache entries are stored. */
+export type CacheFormat = "f32" | "f16" | "int8";
+
+/**
+ * What a forward sees of a cache of keys and values. The pool of a layer, in elements:
+ *
+ *   keys   [page][head][pageSize][headDim], from 0;
+ *   values [page][head][pageSize][valueDim], from valueOffset;
+ *   int8:  elements are signed bytes, four to a word, q · scale with |q| ≤ 127; the scales of an entry's key and value are
+ *          the two halves (f16; key low, value high) of word scaleOffset + (page · heads + head) · pageSize + entry.
+ *          One lane writes both, so no two lanes share a word.
+ */
 export interface CacheView {
   readonly kind: "kv";
-  readonly format: "f32" | "f16";
+  readonly format: CacheFormat;
   /** Tokens a page holds; a power of two. */
   readonly pageSize: number;
   readonly heads: number;
+  /** Elements of a key. */
   readonly headDim: number;
+  /** Elements of a value; headDim where absent. */
+  readonly valueDim?: number;
   readonly layers: readonly LayerCache[];
+}
+
+/**
+ * What a forward sees of a latent cache (multi-head latent attention, DeepSeek-V2): per token and layer one vector, its
+ * first `rank` elements the compressed keys and values, the last `ropeDim` the rotated key that all heads share.
+ * Pool: [page][pageSize][rank + ropeDim].
+ */
+export interface LatentView {
+  readonly kind: "latent";
+  readonly format: "f32" | "f16";
+  readonly pageSize: number;
+  readonly rank: number;
+  readonly ropeDim: number;
+  readonly layers: readonly { readonly pool: Range }[];
 }
 
 export async function createBatch(arena: Arena, limits: BatchLimits): Promise<Batch> {

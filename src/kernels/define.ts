@@ -17,6 +17,8 @@ export interface Binding {
 export interface KernelSource {
   readonly name: string;
   readonly wgsl: string;
+  /** WGSL extensions that this variant needs; only where the device has them (`Tuning`). */
+  readonly enables?: readonly ("f16" | "subgroups")[];
   /** Shared pieces that come before the kernel; the first part of a key names which were chosen. */
   readonly fragments?: readonly string[];
   readonly params: Readonly<Record<string, "u32" | "f32">>;
@@ -113,6 +115,7 @@ export function composeWgsl(source: KernelSource): string {
   );
   return [
     `// ${source.name}`,
+    ...(source.enables ?? []).map((extension) => `enable ${extension};`),
     BATCH_WGSL,
     // A struct must have a member, and a uniform binding at least 16 bytes.
     `struct Params {\n${params.join("\n") || "  none: u32,"}\n}`,

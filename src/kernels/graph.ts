@@ -3,11 +3,15 @@ import { Usage, type Arena } from "../gpu/arena.ts";
 import type { Dispatch } from "../gpu/pass.ts";
 import type { Batch, Range } from "./batch.ts";
 import { packParams, type Kernel, type KernelSource, type Pipelines } from "./define.ts";
+import { PORTABLE, type Tuning } from "./tuning.ts";
 
-/** An activation, [rows, width] f32 row-major. `extent` says what its rows are: the batch's, or the sampled ones. */
+/**
+ * An activation, [rows, width] row-major, f32 unless its kernels say otherwise. `extent` says what its rows are: the
+ * batch's, the sampled ones, or one row that does not grow with the batch ("one": counts, offsets, work lists).
+ */
 export interface Tensor {
   readonly id: number;
-  readonly extent: "rows" | "samples";
+  readonly extent: "rows" | "samples" | "one";
   readonly width: number;
 }
 
@@ -34,6 +38,10 @@ export class Graph {
     /** Rows and samples this program is recorded for; a batch may have fewer. */
     readonly rows: number,
     readonly samples: number,
+    /** Which variants the kernels take; the portable ones where absent. */
+    readonly tuning: Tuning = PORTABLE,
+    /** Entries of the longest sequence that this program is run for, its own rows among them. */
+    readonly maxLength = Infinity,
   ) {}
 
   tensor(extent: Tensor["extent"], width: number): Tensor {
@@ -42,7 +50,7 @@ export class Graph {
 
   /** How many rows a tensor of this extent has in this program. */
   count(extent: Tensor["extent"]): number {
-    return extent === "rows" ? this.rows : this.samples;
+    return { rows: this.rows, samples: this.samples, one: 1 }[extent];
   }
 
   dispatch(

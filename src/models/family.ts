@@ -1,7 +1,7 @@
 import type { CacheView } from "../kernels/batch.ts";
 import type { Graph, Tensor } from "../kernels/graph.ts";
 import type { Linear } from "../kernels/linear.ts";
-import type { RopeTable } from "../kernels/attention.ts";
+import type { RopeTable } from "../kernels/rope.ts";
 import type { Range } from "../kernels/batch.ts";
 
 /** A parsed config.json: what every family has. All numbers are checked; nothing else of the file is used. */

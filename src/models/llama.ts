@@ -1,6 +1,7 @@
 import { ConfigError } from "../base/errors.ts";
-import { attention, ropeWrite } from "../kernels/attention.ts";
+import { attention } from "../kernels/attention.ts";
 import { embed, linear, type RmsNorm } from "../kernels/linear.ts";
+import { ropeWrite } from "../kernels/rope.ts";
 import { ConfigReader } from "./config.ts";
 import type { Family, LinearSpec, ModelConfig, Resident, TensorPlacement, VectorSpec, WeightTable } from "./family.ts";
 import { readRope, ropeSpec, type RopeConfig } from "./rope.ts";

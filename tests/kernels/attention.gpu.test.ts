@@ -6,7 +6,6 @@ import { attentionReference, mergePartials } from "../reference/attention.ts";
 import { expectClose } from "../reference/compare.ts";
 import { Pool, type PoolShape } from "../reference/pool.ts";
 import { Random } from "../reference/random.ts";
-import { rounded } from "../reference/storage.ts";
 import { KernelBench, UNTOUCHED, type BenchGraph } from "../support/kernel-bench.ts";
 
 interface Segment {
@@ -106,13 +105,7 @@ function makeData(c: Case, make: (random: Random, count: number, what: "q" | "k"
   const entries = c.segments.map((s, slot) =>
     Array.from({ length: s.length + s.count }, (_, index) =>
       Array.from({ length: c.heads }, (_, head) => {
-        const store = (at: number, what: "k" | "v"): Float64Array => {
-          const values = Float64Array.from(make(random, c.headDim, what), (v) => rounded(v, c.format));
-          pool.put(at, values);
-          return values;
-        };
-        const { key, value } = pool.place(slot, index, head);
-        return { key: store(key, "k"), value: store(value, "v") };
+        return pool.store(slot, index, head, make(random, c.headDim, "k"), make(random, c.headDim, "v"));
       }),
     ),
   );
@@ -160,7 +153,7 @@ function cacheOf(graph: BenchGraph, { format, pageSize, heads, headDim }: Case, 
   const decoy = graph.upload(new Uint32Array(64).fill(UNTOUCHED));
   const layers = [
     { pool: decoy, valueOffset: 0 },
-    { pool: graph.upload(pool.words), valueOffset: pool.valueOffset },
+    { pool: graph.upload(pool.words), ...pool.offsets },
   ];
   return { kind: "kv", format, pageSize, heads, headDim, layers };
 }
@@ -298,9 +291,7 @@ describe("attention, unfinished", () => {
     for (let index = 0; index < 75; index++) {
       const [slot, at] = index < cut ? [1, index] : [2, index - cut];
       const whole = data.entry(0, index, 0);
-      const place = data.pool.place(slot, at, 0);
-      data.pool.put(place.key, whole.key);
-      data.pool.put(place.value, whole.value);
+      data.pool.store(slot, at, 0, whole.key, whole.value);
     }
     data.q.copyWithin(width, 0, width);
     data.q.copyWithin(2 * width, 0, width);

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { copyPages } from "../../src/kernels/attention.ts";
+import { copyPages } from "../../src/kernels/pages.ts";
 import type { BatchPlan } from "../../src/kernels/batch.ts";
 import { Random } from "../reference/random.ts";
 import type { PoolShape } from "../reference/pool.ts";

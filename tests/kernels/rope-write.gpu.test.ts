@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { f16ToNumber } from "../../src/base/half.ts";
-import { ropeWrite } from "../../src/kernels/attention.ts";
+import { ropeWrite } from "../../src/kernels/rope.ts";
 import { ropeSpec, ropeTables } from "../../src/models/rope.ts";
 import { expectClose, F16_BOUND, F32_BOUND } from "../reference/compare.ts";
 import { Pool, type PoolShape } from "../reference/pool.ts";
@@ -101,7 +101,7 @@ describe("rope_write", () => {
         rows: rows.length + spare,
       },
       (graph) => {
-        const layers = [0, 1].map(() => ({ pool: graph.upload(pool.words.slice()), valueOffset: pool.valueOffset }));
+        const layers = [0, 1].map(() => ({ pool: graph.upload(pool.words.slice()), ...pool.offsets }));
         const cache = { kind: "kv", ...c, layers } as const;
         const rope = { dim: rotary, near: graph.upload(tables.near), far: graph.upload(tables.far) };
         const input = graph.input("rows", width, qkv);
@@ -121,16 +121,16 @@ describe("rope_write", () => {
     expectClose(new Float32Array(q.slice(0, expectedQ.length).buffer), expectedQ);
     expect(q.subarray(expectedQ.length).every((word) => word === UNTOUCHED)).toBe(true);
 
-    const after = new Pool(c, [], random, written);
+    const after = pool.with(written);
     const bound = c.format === "f32" ? F32_BOUND : F16_BOUND;
     const clamp = (v: number): number => (c.format === "f32" ? v : Math.max(-65504, Math.min(65504, v)));
     const found: number[][] = [[], []];
     const expected: number[][] = [[], []];
     rows.forEach(({ slot, index }, row) => {
       for (let h = 0; h < heads; h++) {
-        const entry = pool.place(slot, index, h);
-        found[0]!.push(...after.take(entry.key));
-        found[1]!.push(...after.take(entry.value));
+        const entry = after.take(slot, index, h);
+        found[0]!.push(...entry.key);
+        found[1]!.push(...entry.value);
         expected[0]!.push(...turned(row, queries + h).map(clamp));
         expected[1]!.push(...head(row, queries + heads + h).map(clamp));
       }

@@ -14,6 +14,8 @@ declare module "vitest" {
     sharedEntries: string[];
     /** The lane that runs: "pure", "chromium", "dawn-lavapipe", … */
     lane: string;
+    /** The lane goes without optional GPU features. */
+    plain: boolean;
   }
 }
 

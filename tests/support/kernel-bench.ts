@@ -3,7 +3,7 @@
  * followed by 1 KiB that nothing may write: the guard is part of the binding, since past a binding's end WebGPU itself
  * would turn a stray write back. Everything happens inside error scopes.
  */
-import { expect } from "vitest";
+import { expect, inject } from "vitest";
 import { Usage } from "../../src/gpu/arena.ts";
 import { openGpu, type Gpu } from "../../src/gpu/device.ts";
 import { submit, type Dispatch } from "../../src/gpu/pass.ts";
@@ -18,6 +18,7 @@ import {
 } from "../../src/kernels/batch.ts";
 import { packParams, Pipelines } from "../../src/kernels/define.ts";
 import { Graph, type Tensor } from "../../src/kernels/graph.ts";
+import { tuningFor, type Tuning } from "../../src/kernels/tuning.ts";
 
 type Words = Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>;
 
@@ -49,7 +50,12 @@ export interface Setup {
   /** Rows and samples the program is recorded for; as many as the plan has where absent. */
   rows?: number;
   samples?: number;
+  /** Variants other than the device's own. */
+  tuning?: Partial<Tuning>;
 }
+
+/** True in the lane that does without optional features: kernels take the variants that any device can run. */
+export const PLAIN = inject("plain");
 
 /** A graph whose tensors and uploads are guarded buffers. */
 export class BenchGraph extends Graph {
@@ -152,7 +158,7 @@ export class KernelBench {
   }
 
   static async open(): Promise<KernelBench> {
-    return new KernelBench(await openGpu());
+    return new KernelBench(await openGpu(PLAIN ? { features: [] } : {}));
   }
 
   close(): void {
@@ -180,7 +186,8 @@ export class KernelBench {
     writer.write(plan);
     const planned = plan.segments.reduce((n, s) => n + (s.tokens?.length ?? 1), 0);
     const [rows, samples] = [setup.rows ?? Math.max(1, planned), setup.samples ?? Math.max(1, plan.samples.length)];
-    const graph = new BenchGraph(this.gpu, this.pipelines, batch, rows, samples);
+    const tuning = { ...tuningFor(this.gpu.info), ...setup.tuning };
+    const graph = new BenchGraph(this.gpu, this.pipelines, batch, rows, samples, tuning);
     const params: GPUBuffer[] = [];
     try {
       const drawn = draw(graph);

@@ -1,0 +1,65 @@
+import type { DeviceInfo } from "../gpu/device.ts";
+
+/**
+ * Which variants of the kernels a program takes. Nothing here changes what is computed, but for the rounding of sums; every
+ * combination fits WebGPU's default limits. The numbers are per vendor, by measurement on that vendor's GPUs or by the
+ * evidence that the table names; never by a timing on a software device.
+ */
+export interface Tuning {
+  /** shader-f16: half-precision tiles in workgroup memory. Sums stay f32. */
+  readonly f16: boolean;
+  /** Reductions by subgroup operations instead of workgroup memory. Never assumes a size. */
+  readonly subgroups: boolean;
+  /** Activations in 8 bits and dot4I8Packed, where that is quicker. Changes results within the 8-bit rounding. */
+  readonly packedDot: boolean;
+  /** One path for any number of rows, so that a request's bits do not depend on its company. */
+  readonly deterministic: boolean;
+  readonly matVec: MatVecTile;
+  readonly matMul: MatMulTile;
+  readonly attention: AttentionTile;
+}
+
+/** Linear layers over few rows: each lane has a part of K of several weight rows. */
+export interface MatVecTile {
+  readonly workgroup: number;
+  /** Lanes along K for one group of weight rows; a power of two that divides workgroup. */
+  readonly lanesPerRow: number;
+  /** Weight rows that a lane works on at a time. */
+  readonly rowsPerLane: number;
+  /** More rows of x than this take the tiled matmul. */
+  readonly maxColumns: number;
+}
+
+/** Tiled matmul: a workgroup makes a tile of m × n results, a lane laneM × laneN of them, k deep at a time. */
+export interface MatMulTile {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly laneM: number;
+  readonly laneN: number;
+}
+
+export interface AttentionTile {
+  /** Keys of a tile; a power of two, at most a page. */
+  readonly keys: number;
+  /** Query rows (tokens × heads of a group) of a prefill tile. */
+  readonly rows: number;
+  /** Tokens of one split of a long cache: splits start at multiples of it. */
+  readonly split: number;
+}
+
+/** What every device runs well enough. */
+export const PORTABLE: Tuning = {
+  f16: false,
+  subgroups: false,
+  packedDot: false,
+  deterministic: false,
+  matVec: { workgroup: 128, lanesPerRow: 32, rowsPerLane: 4, maxColumns: 8 },
+  matMul: { m: 64, n: 64, k: 16, laneM: 4, laneN: 4 },
+  attention: { keys: 32, rows: 32, split: 256 },
+};
+
+/** The variants for a device: its features, and its vendor's row of the table. */
+export function tuningFor(info: DeviceInfo, deterministic = false): Tuning {
+  return { ...PORTABLE, f16: info.shaderF16, subgroups: info.subgroups, deterministic };
+}

@@ -1,0 +1,86 @@
+import { faultsOf, anyDriver } from "../fault.mjs";
+
+export const attention = faultsOf(
+  "shaders/attention.wgsl",
+  ["tests/kernels/attention"],
+  [
+    [
+      "attention: barrier after the queries",
+      "    total[lane] = 0.0;\n  }\n  workgroupBarrier();",
+      "    total[lane] = 0.0;\n  }",
+      anyDriver,
+    ],
+    [
+      "attention: barrier after the scores",
+      "      weight[i] = s;\n    }\n    workgroupBarrier();",
+      "      weight[i] = s;\n    }",
+      anyDriver,
+    ],
+    [
+      "attention: barrier after the softmax",
+      "      shrink[lane] = factor;\n    }\n    workgroupBarrier();",
+      "      shrink[lane] = factor;\n    }",
+      anyDriver,
+    ],
+    [
+      "attention: barrier after the values",
+      "      acc[i] = sum;\n    }\n    workgroupBarrier();",
+      "      acc[i] = sum;\n    }",
+      anyDriver,
+    ],
+    ["attention: result not shrunk", "acc[i] * shrink[h]", "acc[i]"],
+    ["attention: sum not shrunk", "total[lane] * factor", "total[lane]"],
+    ["attention: maximum forgotten", "top[lane] = highest;", ""],
+    ["attention: scale dropped", " * params.scale", ""],
+    ["attention: sees one row ahead", "own + 1u, CAUSAL", "own + 2u, CAUSAL"],
+    ["attention: does not see itself", "own + 1u, CAUSAL", "own, CAUSAL"],
+    [
+      "attention: encoder ends at its own row",
+      "start + segments[row.segment].count, own + 1u, CAUSAL",
+      "own + 1u, own + 1u, CAUSAL",
+      { match: "not causal" },
+    ],
+    [
+      "attention: ancestors ignored",
+      "return index < start || bit >= 32u || ((ancestors >> bit) & 1u) == 1u;",
+      "return true;",
+      { match: "tree" },
+    ],
+    ["attention: ancestors past the 32nd", "bit >= 32u || ", "", { match: "tree" }],
+    [
+      "attention: key head of the query head",
+      "let kvHead = group.x / chunks;",
+      "let kvHead = group.x % KV_HEADS;",
+      { match: "80/2 heads" },
+    ],
+    [
+      "attention: second chunk of heads is the first",
+      "kvHead * heads + (group.x % chunks) * GROUP",
+      "kvHead * heads",
+      { match: "80/2 heads|40/1 heads" },
+    ],
+    [
+      "attention: heads of the neighbour written",
+      "min(GROUP, kvHead * heads + heads - firstHead)",
+      "GROUP",
+      { match: "80/2 heads|40/1 heads" },
+    ],
+    [
+      "attention: hidden keys weigh",
+      "select(exp(s - highest), 0.0, s <= LOWEST)",
+      "exp(s - highest)",
+      { match: "sees nothing" },
+    ],
+    ["attention: nothing seen is 0 / 0", "max(l, 1e-30)", "l", { match: "sees nothing" }],
+    ["attention: values read from the keys", "params.valueOffset + entryOffset", "entryOffset"],
+    ["attention: last key of a tile", "t < keys; t++", "t + 1u < keys; t++"],
+    ["attention: partial result divided", "select(max(l, 1e-30), 1.0, EMIT)", "max(l, 1e-30)", { match: "unfinished" }],
+    [
+      "attention: emitted at the group's head",
+      "emit(m * HEADS + firstHead + lane,",
+      "emit(m * HEADS + lane,",
+      { match: "unfinished" },
+    ],
+    ["attention: rows past the batch written", "if (m >= batch.rows) { return; }", ""],
+  ],
+);

@@ -1,0 +1,42 @@
+import { faultsOf, pure } from "../fault.mjs";
+
+export const host = [
+  ...faultsOf(
+    "src/kernels/graph.ts",
+    ["tests/kernels/graph"],
+    [
+      ["graph: a buffer freed by its last reader", "lastUse.get(o.id)! < i", "lastUse.get(o.id)! <= i"],
+      ["graph: outputs not kept", "lastUse.set(tensor.id, Infinity)", "lastUse.set(tensor.id, 0)"],
+    ],
+  ),
+  ...faultsOf(
+    "src/kernels/batch.ts",
+    ["tests/kernels/batch"],
+    [
+      ["batch: row's segment missing", "words[at + 4] = segment;", "words[at + 4] = 0;"],
+      ["batch: first row of a segment", "words.set([slot, row, count,", "words.set([slot, 0, count,"],
+    ],
+  ),
+  ...faultsOf(
+    "src/kernels/attention.ts",
+    ["tests/kernels/variants"],
+    [
+      [
+        "attention: past the workgroup's memory",
+        "(WORKGROUP_BYTES - padding) / perHead",
+        "WORKGROUP_BYTES / perHead",
+        pure,
+      ],
+    ],
+  ),
+  ...faultsOf(
+    "src/models/rope.ts",
+    ["tests/models/rope"],
+    [["rope tables: far scaled twice", "table(NEAR, 1, 1)", "table(NEAR, 1, scale)", pure]],
+  ),
+  ...faultsOf(
+    "src/base/half.ts",
+    ["tests/base/half"],
+    [["half: bf16 truncated", "bits + 0x7fff + ((bits >>> 16) & 1)", "bits", pure]],
+  ),
+];
