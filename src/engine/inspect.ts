@@ -8,6 +8,7 @@ import { openRepo } from "../store/repo.ts";
 import { Tokenizer } from "../text/tokenizer.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { rowWords, type WeightLayout } from "../weights/quant/layout.ts";
+import { entryBytes } from "./cache.ts";
 import { planWeights, type WeightPlan } from "./weight-plan.ts";
 import type { KvFormat, LoadProgress, ModelInfo, WeightFormat } from "./port.ts";
 import type { TextTools } from "./session.ts";
@@ -204,7 +205,7 @@ function describe(
     parameters: plan.parameters,
     activeParameters: active + multiplied,
     flopsPerToken: 2 * multiplied,
-    kvBytesPerToken: 2 * cache.layers * cache.heads * cache.headDim * (kv === "f32" ? 4 : 2),
+    kvBytesPerToken: cache.layers * entryBytes(cache, kv),
     kv,
     contextTokens,
     trainedContextTokens: config.contextTokens,

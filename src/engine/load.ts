@@ -1,14 +1,15 @@
 import type { Repo } from "../base/bytes.ts";
-import { AbortError, GpuError, OutOfMemoryError, TesseraError } from "../base/errors.ts";
+import { AbortError, GpuError, TesseraError } from "../base/errors.ts";
 import { powerOfTwoAtLeast } from "../base/assert.ts";
 import { Usage } from "../gpu/arena.ts";
 import { openGpu, type Gpu } from "../gpu/device.ts";
-import { createBatch, type CacheView, type Range } from "../kernels/batch.ts";
+import { createBatch, type Range } from "../kernels/batch.ts";
 import { Pipelines } from "../kernels/define.ts";
 import { tuningFor, type Tuning } from "../kernels/tuning.ts";
-import type { CacheSpec, Family, ModelConfig } from "../models/family.ts";
+import type { Family, ModelConfig } from "../models/family.ts";
 import { ropeTables } from "../models/rope.ts";
 import { openRepo } from "../store/repo.ts";
+import { createCache } from "./cache.ts";
 import { Core } from "./core.ts";
 import { InProcessEngine } from "./engine.ts";
 import { readCheckpoint, type CheckpointOptions, type ModelSource, type ReadCheckpoint } from "./inspect.ts";
@@ -165,40 +166,6 @@ async function uploadRope(gpu: Gpu, family: Family, config: ModelConfig, context
     return { buffer, offset: 0, size: buffer.size };
   };
   return { dim: spec.dim, near: await upload("rope near", near), far: await upload("rope far", far) };
-}
-
-/** A pool of pages for each layer: as many as wanted, or as fit, but at least one context. */
-interface CachePlan {
-  format: "f32" | "f16";
-  pageSize: number;
-  maxBinding: number;
-  /** Pages wanted, and the least that will do. */
-  wanted: number;
-  least: number;
-}
-
-async function createCache(gpu: Gpu, spec: CacheSpec, plan: CachePlan): Promise<{ cache: CacheView; pages: number }> {
-  const { format, pageSize, maxBinding, wanted, least } = plan;
-  const elementsPerPage = pageSize * spec.heads * spec.headDim;
-  const bytesPerPage = 2 * elementsPerPage * (format === "f32" ? 4 : 2);
-  // Activations come after the cache, so a tenth of what a budget leaves is kept for them.
-  const budget = Math.floor((gpu.arena.available * 0.9) / spec.layers);
-  const most = Math.floor(Math.min(maxBinding, budget) / bytesPerPage);
-  const pages = Math.min(wanted, most);
-  if (pages < least) {
-    throw new OutOfMemoryError(
-      `The cache of one context (${least * pageSize} tokens)`,
-      least * bytesPerPage * spec.layers,
-      Math.max(0, Math.min(budget, maxBinding) * spec.layers),
-    );
-  }
-  const layers = [];
-  for (let i = 0; i < spec.layers; i++) {
-    const buffer = await gpu.arena.allocate("kv", `cache of layer ${i}`, pages * bytesPerPage, Usage.storage);
-    const pool = { buffer, offset: 0, size: buffer.size };
-    layers.push({ pool, valueOffset: pages * elementsPerPage });
-  }
-  return { cache: { kind: "kv", format, pageSize, heads: spec.heads, headDim: spec.headDim, layers }, pages };
 }
 
 /** Turns bytes into progress with the time left, from the mean rate so far. */

@@ -53,7 +53,10 @@ export interface CacheSpec {
   readonly kind: "kv";
   readonly layers: number;
   readonly heads: number;
+  /** Elements of a key. */
   readonly headDim: number;
+  /** Elements of a value; headDim where absent. */
+  readonly valueDim?: number;
 }
 
 /** Rotary frequencies of one regime: the angle of element e at position p is p · inverseFrequencies[e]. */
