@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { installPackages, root } from "./lib/packages.mjs";
 import { lavapipeIsMissing, provideBrowser, provideLavapipe } from "./lib/system.mjs";
-import { laneTable, totals } from "./lib/table.mjs";
+import { kernelTable, laneTable, tooFewCases, totals } from "./lib/table.mjs";
 import { findSwiftshader, hasVulkanDriver, hasVulkanLoader } from "./lib/vulkan.mjs";
 
 /** @typedef {import("./lib/reporter.mjs").LaneReport} LaneReport */
@@ -73,7 +73,9 @@ async function runLane(name, filters) {
   clearTimeout(stop);
 
   /** @type {LaneReport} */
-  const report = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : { passed: 0, failed: [], skipped: [] };
+  const report = existsSync(file)
+    ? JSON.parse(readFileSync(file, "utf8"))
+    : { passed: 0, failed: [], skipped: [], kernels: {} };
   if (late) report.failed.push(`the lane took more than ${laneLimitMs / 60_000} minutes and was stopped`);
   else if (status !== 0 && report.failed.length === 0) report.failed.push(`vitest ended with ${status}; see above`);
   return report;
@@ -105,6 +107,7 @@ async function main() {
         passed: 0,
         failed: inCi || wanted ? [`the lane could not run: ${missing}`] : [],
         skipped: [],
+        kernels: {},
         missing,
       });
       continue;
@@ -113,12 +116,13 @@ async function main() {
     const report = await runLane(name, positionals);
     const ran = report.passed + report.failed.length;
     if (ran === 0 && positionals.length === 0) report.failed.push("the lane ran no test");
+    if (positionals.length === 0 && report.failed.length === 0) report.failed.push(...tooFewCases(report));
     rows.push({ name, ...report, missing: undefined });
   }
   if (positionals.length > 0 && rows.every((row) => row.passed + row.failed.length + row.skipped.length === 0)) {
     rows[0]?.failed.push(`no test file matches ${positionals.join(" ")}`);
   }
-  console.log(laneTable(rows));
+  console.log(`\n${kernelTable(rows)}${laneTable(rows)}`);
   console.log(totals(rows));
   process.exitCode = rows.some((row) => row.failed.length > 0) ? 1 : 0;
 }

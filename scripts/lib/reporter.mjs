@@ -3,7 +3,12 @@ import { dirname, relative, resolve } from "node:path";
 import { root } from "./packages.mjs";
 
 /** @typedef {{ name: string, file: string, reason: string }} Skipped */
-/** @typedef {{ passed: number, failed: string[], skipped: Skipped[] }} LaneReport */
+/**
+ * `kernels`: cases that passed, by kernel (tests/kernels/NAME.gpu.test.ts).
+ * @typedef {{ passed: number, failed: string[], skipped: Skipped[], kernels: Record<string, number> }} LaneReport
+ */
+
+const kernelFile = /^tests\/kernels\/([\w-]+)\.gpu\.test\.ts$/;
 
 /**
  * `it.skipIf` keeps no reason (`context.skip("why")` does); the one that is common can be told all the same.
@@ -28,9 +33,10 @@ export default class LaneReporter {
     const target = process.env["TESSERA_LANE_REPORT"];
     if (!target) throw new Error("TESSERA_LANE_REPORT is not set; this reporter is for scripts/test.mjs.");
     /** @type {LaneReport} */
-    const report = { passed: 0, failed: [], skipped: [] };
+    const report = { passed: 0, failed: [], skipped: [], kernels: {} };
     for (const module of modules) {
       const file = relative(root, module.moduleId).replaceAll("\\", "/");
+      const before = report.passed;
       let failures = 0;
       for (const test of module.children.allTests()) {
         const result = test.result();
@@ -42,6 +48,8 @@ export default class LaneReporter {
           report.failed.push(`${file} > ${test.fullName}${result.state === "failed" ? "" : " (did not end)"}`);
         }
       }
+      const kernel = kernelFile.exec(file)?.[1];
+      if (kernel !== undefined) report.kernels[kernel] = report.passed - before;
       if (failures === 0 && module.state() === "failed") report.failed.push(`${file} (the file itself)`);
     }
     for (const error of unhandled) report.failed.push(`outside of any test: ${error.message.split("\n")[0]}`);

@@ -4,6 +4,12 @@
 
 const namesShown = 20;
 
+/** What the kernels' tests must have: cases in all and for each kernel, in every lane that runs them. */
+const leastCases = 600;
+const leastCasesOfKernel = 30;
+/** Not kernels, but what they stand on. */
+const harness = new Set(["batch", "graph"]);
+
 /** @param {import("./reporter.mjs").Skipped} test */
 const reasonOf = (test) => test.reason || `a condition in ${test.file}`;
 
@@ -33,22 +39,51 @@ export function laneTable(rows) {
     ["lane", "passed", "failed", "skipped", "why"],
     ...rows.map((row) => [row.name, `${row.passed}`, `${row.failed.length}`, `${row.skipped.length}`, why(row)]),
   ];
-  const widths = [0, 1, 2, 3].map((column) => Math.max(...cells.map((line) => (line[column] ?? "").length)));
-  const table = cells.map((line) =>
-    line
-      .map((cell, column) =>
-        column === 0 || column === 4 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0),
-      )
-      .join("  ")
-      .trimEnd(),
-  );
   return [
     ...(skipped.length > 0 ? ["", "Skipped:", ...skipped] : []),
     ...(failed.length > 0 ? ["", "Failed:", ...failed] : []),
     "",
-    ...table,
+    ...aligned(cells, new Set([0, 4])),
     "",
   ].join("\n");
+}
+
+/** @param {readonly string[][]} cells @param {ReadonlySet<number>} left columns that begin at the left @returns {string[]} */
+function aligned(cells, left) {
+  const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((line) => (line[column] ?? "").length)));
+  const cell = (/** @type {string} */ text, /** @type {number} */ column) =>
+    left.has(column) ? text.padEnd(widths[column] ?? 0) : text.padStart(widths[column] ?? 0);
+  return cells.map((line) => line.map(cell).join("  ").trimEnd());
+}
+
+/** @param {readonly LaneRow[]} rows @returns {string} cases of each kernel that passed, lane by lane; empty without any */
+export function kernelTable(rows) {
+  const lanes = rows.filter((row) => Object.keys(row.kernels).length > 0);
+  if (lanes.length === 0) return "";
+  const names = [...new Set(lanes.flatMap((row) => Object.keys(row.kernels)))].sort();
+  const total = (/** @type {LaneRow} */ row) => Object.values(row.kernels).reduce((a, b) => a + b, 0);
+  const cells = [
+    ["kernel cases", ...lanes.map((row) => row.name)],
+    ...names.map((name) => [name, ...lanes.map((row) => `${row.kernels[name] ?? 0}`)]),
+    ["in all", ...lanes.map((row) => `${total(row)}`)],
+  ];
+  return [...aligned(cells, new Set([0])), ""].join("\n");
+}
+
+/**
+ * Where a lane has too few cases of its kernels; for whole runs only, since a filter leaves most out.
+ * @param {Pick<LaneRow, "kernels">} row @returns {string[]}
+ */
+export function tooFewCases({ kernels }) {
+  const counts = Object.entries(kernels).filter(([name]) => !harness.has(name));
+  if (counts.length === 0) return [];
+  const total = counts.reduce((sum, [, count]) => sum + count, 0);
+  return [
+    ...counts
+      .filter(([, count]) => count < leastCasesOfKernel)
+      .map(([name, count]) => `kernel ${name}: ${count} cases, at least ${leastCasesOfKernel} are wanted`),
+    ...(total < leastCases ? [`kernels: ${total} cases, at least ${leastCases} are wanted`] : []),
+  ];
 }
 
 /** @param {readonly LaneRow[]} rows @returns {string} the last line */

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { laneTable, totals } from "../../scripts/lib/table.mjs";
+import type { LaneRow } from "../../scripts/lib/table.mjs";
+import { kernelTable, laneTable, tooFewCases, totals } from "../../scripts/lib/table.mjs";
 
-const rows = [
-  { name: "pure", passed: 12, failed: [], skipped: [], missing: undefined },
+const rows: LaneRow[] = [
+  { name: "pure", passed: 12, failed: [], skipped: [], kernels: {}, missing: undefined },
   {
     name: "chromium",
     passed: 3,
@@ -12,9 +13,10 @@ const rows = [
       { name: "f16 two", file: "tests/a.gpu.test.ts", reason: "no shader-f16" },
       { name: "stories", file: "tests/b.gpu.test.ts", reason: "" },
     ],
+    kernels: { linear: 600, batch: 3, norm: 29 },
     missing: undefined,
   },
-  { name: "dawn-lavapipe", passed: 0, failed: [], skipped: [], missing: "no lavapipe: install it" },
+  { name: "dawn-lavapipe", passed: 0, failed: [], skipped: [], kernels: {}, missing: "no lavapipe: install it" },
 ];
 
 describe("the end of npm test", () => {
@@ -31,6 +33,26 @@ describe("the end of npm test", () => {
     const text = laneTable(rows);
     expect(text).toContain("  chromium: 2 skipped: no shader-f16\n    - f16 one\n    - f16 two\n");
     expect(text).toContain("Failed:\n  chromium: tests/a.gpu.test.ts > a fails\n");
+  });
+
+  it("counts the cases of each kernel where kernels ran", () => {
+    expect(kernelTable(rows).split("\n")).toEqual([
+      "kernel cases  chromium",
+      "batch                3",
+      "linear             600",
+      "norm                29",
+      "in all             632",
+      "",
+    ]);
+    expect(kernelTable(rows.slice(0, 1))).toBe("");
+  });
+
+  it("says where there are too few of them", () => {
+    expect(tooFewCases(rows[0]!)).toEqual([]);
+    expect(tooFewCases(rows[1]!)).toEqual(["kernel norm: 29 cases, at least 30 are wanted"]);
+    expect(tooFewCases({ ...rows[1]!, kernels: { linear: 599 } })).toEqual([
+      "kernels: 599 cases, at least 600 are wanted",
+    ]);
   });
 
   it("sums up", () => {
