@@ -16,7 +16,7 @@ const limitMs = 5 * 60_000;
  * @returns {Promise<"red" | "green" | string>} anything else: why there is no answer
  */
 async function tryFault(fault, lane) {
-  const file = join(root, ".cache/faults.json");
+  const file = join(root, `.cache/faults-${process.pid}.json`); // runs beside each other do not share it
   mkdirSync(dirname(file), { recursive: true });
   rmSync(file, { force: true });
   const vitest = join(root, "node_modules/vitest/vitest.mjs");
@@ -40,6 +40,7 @@ async function tryFault(fault, lane) {
   if (!existsSync(file)) return `no answer from ${lane}:\n${said.slice(-2000)}`;
   /** @type {import("./lib/reporter.mjs").LaneReport} */
   const { passed, failed } = JSON.parse(readFileSync(file, "utf8"));
+  rmSync(file);
   // A fault that does not compile is no test of the tests.
   const broken = /GpuError: .*|SyntaxError: .*|fault ".*": its text.*/.exec(said);
   if (broken && !fault.lanes?.includes("pure")) return `does not run: ${broken[0]}`;

@@ -1,32 +1,26 @@
 // Sampling, last part: the draw. Merges the chunks of each sample, writes the chosen token where the next step's
 // embedding finds it, and counts the draw.
 //
-// partials: [samples, CHUNKS] from sample.wgsl
+// partials: [samples, chunks] from sample.wgsl
 // states:   [slots] State, token and counter written
 // tokens:   [samples] u32, for the host; NO_TOKEN where no logit was finite
 // grid:     (samples), 64 lanes
 const LANES: u32 = 64u;
 
-var<workgroup> best: array<Partial, LANES>;
-
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
   let s = group.x;
   if (s >= batch.samples) { return; }
-  var mine = Partial(LOWEST, NO_TOKEN, LOWEST, 0.0);
-  for (var i = lane; i < CHUNKS; i += LANES) { mine = merge(mine, partials[s * CHUNKS + i]); }
-  best[lane] = mine;
-  workgroupBarrier();
-  for (var step = LANES / 2u; step > 0u; step /= 2u) {
-    if (lane < step) { best[lane] = merge(best[lane], best[lane + step]); }
-    workgroupBarrier();
-  }
+  var mine = NOTHING;
+  for (var i = lane; i < params.chunks; i += LANES) { mine = merge(mine, partials[s * params.chunks + i]); }
+  let all = reduced(mine, lane);
   if (lane == 0u) {
     let forced = samples[s].token;
-    let token = select(forced, best[0].token, forced == NO_TOKEN);
+    let token = select(forced, all.token, forced == NO_TOKEN);
     tokens[s] = token;
     let slot = samples[s].slot;
     states[slot].token = select(token, 0u, token == NO_TOKEN);
     states[slot].counter += 1u;
+    if (token != NO_TOKEN) { countDrawn(slot, token); }
   }
 }

@@ -1,47 +1,88 @@
-// Quantises published values while they stream: groups of 32 columns to integers of 8 or 4 bits and a f16 scale, in the
-// layout of weights/quant/grouped.ts, whose quantiseRow is this kernel on the CPU. Only exact or correctly rounded
-// operations decide a result, so the bits are the same on every device: a division is a first guess and no more.
+// Quantises published values while they stream: groups of 32, 64 or 128 columns to integers of 8 or 4 bits, a f16 scale and
+// perhaps a zero point, in the layout of weights/quant/grouped.ts, whose quantiseRow is this kernel on the CPU. Only exact
+// or correctly rounded operations decide a result, so the bits are the same on every device: a division is a first guess
+// and no more.
 //
 // staging: see fragments/staged.wgsl
 // weights: the resident matrix; row i of the chunk goes to row firstRow + i · rowStep
-// grid: (⌈⌈columns / 64⌉ / 64⌉, rows folded into y and z), 64 lanes, a pair of groups each: they share a word of scales
-const PER_GROUP: u32 = 32u;
+// constants: BITS 8 or 4; GROUP columns a scale; ZEROS: asymmetric, with zero points
+// grid: (⌈groups / PER_LANE / 64⌉, rows folded into y and z), 64 lanes, each PER_LANE groups, which share words of scales
+// and zero points
+const PER_LANE: u32 = select(2u, 4u, ZEROS);
+// Of a symmetric integer's magnitude, or of an asymmetric one's distance from the lowest.
+const LARGEST: f32 = f32((1u << (BITS - select(1u, 0u, ZEROS))) - 1u);
+// What the lowest integer is stored as.
+const LOWEST: i32 = select(0, -128, ZEROS && BITS == 8u);
+const BLOCK: u32 = 32u;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let row = id.z * groups.y + id.y;
-  let count = (params.columns + PER_GROUP - 1u) / PER_GROUP;
-  if (row >= params.rows || 2u * id.x >= count) { return; }
+  let count = (params.columns + GROUP - 1u) / GROUP;
+  let first = PER_LANE * id.x;
+  if (row >= params.rows || first >= count) { return; }
   let start = (params.firstRow + row * params.rowStep) * params.rowWords;
-  var scales = quantiseGroup(row, 2u * id.x, start);
-  if (2u * id.x + 1u < count) { scales |= quantiseGroup(row, 2u * id.x + 1u, start) << 16u; }
-  weights[start + count * PER_GROUP * BITS / 32u + id.x] = scales;
+  let scalesAt = start + (params.columns + BLOCK - 1u) / BLOCK * BITS;
+  var scales = vec2u(0u);
+  var zeros = 0u;
+  for (var i = 0u; i < min(PER_LANE, count - first); i++) {
+    let made = quantiseGroup(row, first + i, start);
+    let shifted = made.x << (16u * (i & 1u));
+    if (i < 2u) { scales.x |= shifted; } else { scales.y |= shifted; }
+    zeros |= made.y << (8u * i);
+  }
+  weights[scalesAt + first / 2u] = scales.x;
+  if (ZEROS) {
+    if (first + 2u < count) { weights[scalesAt + first / 2u + 1u] = scales.y; }
+    weights[scalesAt + (count + 1u) / 2u + first / 4u] = zeros;
+  }
 }
 
-// Writes the integers of one group and returns the f16 bits of its scale.
-fn quantiseGroup(row: u32, group: u32, start: u32) -> u32 {
-  let first = group * PER_GROUP;
-  var top = 0u;  // magnitudes as bits compare as the numbers do
-  for (var i = 0u; i < PER_GROUP; i++) { top = max(top, valueAt(row, first + i) & 0x7fffffffu); }
-  let scaleBits = min(narrowF16(bitcast<u32>(bitcast<f32>(top) * (1.0 / LARGEST))), 0x7bffu);
+// Writes the integers of one group and returns the f16 bits of its scale, and the byte of its zero point.
+fn quantiseGroup(row: u32, group: u32, start: u32) -> vec2u {
+  let first = group * GROUP;
+  let range = rangeOf(row, first, min(GROUP, params.columns - first));
+  let scaleBits = min(narrowF16(bitcast<u32>((range.y - range.x) * (1.0 / LARGEST))), 0x7bffu);
   let scale = bitcast<f32>(widenF16(scaleBits));
-  let wordsPerGroup = PER_GROUP * BITS / 32u;
-  for (var w = 0u; w < wordsPerGroup; w++) {
+  var zero = select(0, 8, BITS == 4u);
+  if (ZEROS) { zero = LOWEST + quantise(bitcast<u32>(-range.x), scale); }
+  // Of the padding only what completes a block.
+  let end = min(first + GROUP, (params.columns + BLOCK - 1u) / BLOCK * BLOCK);
+  for (var k = first; k < end; k += 32u / BITS) {
     var word = 0u;
     for (var i = 0u; i < 32u / BITS; i++) {
-      let q = quantise(valueAt(row, first + w * (32u / BITS) + i), scale);
+      var q = quantise(valueAt(row, k + i), scale) + zero;
+      if (ZEROS) { q = clamp(q, LOWEST, LOWEST + i32(LARGEST)); }
       if (BITS == 8u) {
         word |= (bitcast<u32>(q) & 255u) << (8u * i);
       } else {
-        word |= bitcast<u32>(q + 8) << (8u * (i & 3u) + 4u * (i / 4u));
+        word |= bitcast<u32>(q) << (8u * (i & 3u) + 4u * (i / 4u));
       }
     }
-    weights[start + group * wordsPerGroup + w] = word;
+    weights[start + k * BITS / 32u] = word;
   }
-  return scaleBits;
+  return vec2u(scaleBits, bitcast<u32>(zero) & 255u);
 }
 
-// The nearest multiple of scale, ties away from zero. (i ± ½) · scale is exact: 8 bits times 11.
+// What a group's integers have to span: (0, largest magnitude), or its lowest and highest value with zero between them.
+fn rangeOf(row: u32, first: u32, count: u32) -> vec2f {
+  var low = 0u;  // magnitudes as bits compare as the numbers do
+  var high = 0u;
+  for (var i = 0u; i < count; i++) {
+    let bits = valueAt(row, first + i);
+    if (ZEROS && (bits & 0x80000000u) != 0u) { low = max(low, bits & 0x7fffffffu); }
+    else { high = max(high, bits & 0x7fffffffu); }
+  }
+  // Past every range that a f16 scale spans: cutting there changes nothing, and keeps the difference finite.
+  if (ZEROS) {
+    let far = bitcast<u32>(33554432.0);
+    low = min(low, far);
+    high = min(high, far);
+  }
+  return vec2f(-bitcast<f32>(low), bitcast<f32>(high));
+}
+
+// The nearest multiple of scale, ties away from zero. (i ± ½) · scale is exact: 9 bits times 11.
 fn quantise(bits: u32, scale: f32) -> i32 {
   if (scale == 0.0) { return 0; }
   let magnitude = bitcast<f32>(bits & 0x7fffffffu);

@@ -1,5 +1,5 @@
 // Log-probability of one token in each sample's logits: logits[token] − logsumexp(logits).
-// logits: [samples, VOCAB] f32; samples[s].token is the token asked for
+// logits: [samples, vocab] f32; samples[s].token is the token asked for
 // scores: [samples] f32
 // grid:   (samples), 64 lanes
 const LANES: u32 = 64u;
@@ -14,7 +14,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   if (s >= batch.samples) { return; }
   // The largest first, then the sum: with a fixed maximum the sum is one exp a token, and exact to the last bits.
   var top = LOWEST;
-  for (var i = lane; i < VOCAB; i += LANES) { top = max(top, logits[s * VOCAB + i]); }
+  for (var i = lane; i < params.vocab; i += LANES) { top = max(top, logits[s * params.vocab + i]); }
   tops[lane] = top;
   workgroupBarrier();
   for (var step = LANES / 2u; step > 0u; step /= 2u) {
@@ -23,12 +23,12 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   }
   top = tops[0];
   var sum = 0.0;
-  for (var i = lane; i < VOCAB; i += LANES) { sum += exp(logits[s * VOCAB + i] - top); }
+  for (var i = lane; i < params.vocab; i += LANES) { sum += exp(logits[s * params.vocab + i] - top); }
   sums[lane] = sum;
   workgroupBarrier();
   for (var step = LANES / 2u; step > 0u; step /= 2u) {
     if (lane < step) { sums[lane] += sums[lane + step]; }
     workgroupBarrier();
   }
-  if (lane == 0u) { scores[s] = logits[s * VOCAB + samples[s].token] - top - log(sums[0]); }
+  if (lane == 0u) { scores[s] = logits[s * params.vocab + samples[s].token] - top - log(sums[0]); }
 }

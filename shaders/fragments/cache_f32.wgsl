@@ -1,4 +1,9 @@
-// Cache entries as f32, a word each. Offsets count elements and are multiples of 4.
+// Cache entries as f32; pool: array<vec4f>. Offsets count elements and are multiples of 4.
 fn cacheLoad4(at: u32) -> vec4f {
-  return bitcast<vec4f>(vec4u(pool[at], pool[at + 1u], pool[at + 2u], pool[at + 3u]));
+  return pool[at / 4u];
+}
+
+// The factors of an entry's key and value.
+fn cacheScales(entry: u32) -> vec2f {
+  return vec2f(1.0);
 }

@@ -1,6 +1,11 @@
 /** An invariant of ours. A failure is a bug in Tessera, never the fault of an input. */
 export function invariant(condition: unknown, message: string): asserts condition {
-  if (!condition) throw new Error(`Tessera bug: ${message}`);
+  if (!condition) bug(message);
+}
+
+/** Where an invariant of ours says that nobody gets. */
+export function bug(message: string): never {
+  throw new Error(`Tessera bug: ${message}`);
 }
 
 /** `x` rounded up to a multiple of `step`. */

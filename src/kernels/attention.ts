@@ -1,103 +1,60 @@
-import { invariant } from "../base/assert.ts";
-import cacheLoadF16 from "../../shaders/fragments/cache_f16.wgsl?raw";
-import cacheLoadF32 from "../../shaders/fragments/cache_f32.wgsl?raw";
-import pagesWgsl from "../../shaders/fragments/pages.wgsl?raw";
-import attentionWgsl from "../../shaders/attention.wgsl?raw";
+import { callOf, type AttentionCall, type AttentionOptions, type PartialAttention } from "./attention-call.ts";
+import type { ScoreOptions } from "./attention-call.ts";
+import { mergeAttention } from "./attention-merge.ts";
+import { attendSplits, splitsOf } from "./attention-split.ts";
+import { attendTiles } from "./attention-tile.ts";
 import type { CacheView } from "./batch.ts";
-import type { Binding } from "./define.ts";
 import type { Graph, Tensor } from "./graph.ts";
-import { PAGED, paged } from "./pages.ts";
 
-const read = (name: string, type: string): Binding => ({ name, access: "read", type });
+export { joinAttention, mergeAttention } from "./attention-merge.ts";
+export type { AttentionOptions, PartialAttention, ScoreOptions };
 
-export interface AttentionOptions {
-  /** Factor of the scores before the softmax; usually headDim^-½. */
-  scale: number;
-  /** False: a row sees the whole of its own segment, later rows too (encoders). */
-  causal?: boolean;
-}
-
-/** Workgroup memory that every device has, in bytes. */
-const WORKGROUP_BYTES = 16384;
-/** Keys that one tile takes. */
-const KEYS = 32;
-
-/** Query heads that one workgroup takes: each holds its query, its sum, a tile of weights and three numbers. */
-function headsPerWorkgroup(headDim: number): number {
-  const perHead = 4 * (2 * headDim + KEYS + 3);
-  const padding = 3 * 12; // each array of numbers ends at a multiple of 16 bytes
-  return Math.min(32, Math.floor((WORKGROUP_BYTES - padding) / perHead));
-}
-
-/** softmax(scale · q · Kᵀ) · V over the pages of each row's sequence: [rows, heads · headDim] f32. */
+/**
+ * softmax(scale · q · Kᵀ) · V over the pages of each row's sequence: [rows, heads · valueDim] f32.
+ * q: [rows, heads · headDim] f32, rotated. One dispatch; one more where long caches are split.
+ */
 export function attention(graph: Graph, q: Tensor, cache: CacheView, layer: number, options: AttentionOptions): Tensor {
-  return dispatchAttention(graph, q, cache, layer, options, false).out;
+  const call = callOf(graph, q, cache, layer, options, false);
+  const path = pathOf(call);
+  // A kernel binds eight buffers: sinks and slopes do not both go in, and sinks join as well at the end.
+  if (path === "split" || (options.sinks && options.slopes)) {
+    const part = attentionPartial(graph, q, cache, layer, options);
+    return mergeAttention(graph, [part], options.sinks && { sinks: options.sinks });
+  }
+  return path === "tile" ? attendTiles(call) : attendSplits(call, 1, path === "serial");
 }
 
 /**
- * The same, unfinished: `out` is the sum of exp(s − m) · V, and `lse`, [rows, heads · 2] f32, holds m and l = Σ exp(s − m)
- * of each head. Partial results over different keys can be merged (Flash-Decoding; cascades; token trees).
+ * The same, unfinished: results over different keys of the same rows can be merged (Flash-Decoding; cascades; token
+ * trees). Sinks have no part in it: they join once, in `mergeAttention`.
  */
 export function attentionPartial(
   graph: Graph,
   q: Tensor,
   cache: CacheView,
   layer: number,
-  options: AttentionOptions,
-): { out: Tensor; lse: Tensor } {
-  const { out, lse } = dispatchAttention(graph, q, cache, layer, options, true);
-  invariant(lse, "partial attention emits m and l");
-  return { out, lse };
+  { scale, causal, window, softcap, slopes }: ScoreOptions,
+): PartialAttention {
+  const options: ScoreOptions = { scale, causal, window, softcap, slopes };
+  const call = callOf(graph, q, cache, layer, options, true);
+  const { heads, valueDim } = call;
+  const path = pathOf(call);
+  if (path === "tile") return { state: attendTiles(call), parts: 1, heads, valueDim };
+  const parts = path === "split" ? splitsOf(call) : 1;
+  return { state: attendSplits(call, parts, path === "serial"), parts, heads, valueDim };
 }
 
-function dispatchAttention(
-  graph: Graph,
-  q: Tensor,
-  cache: CacheView,
-  layer: number,
-  { scale, causal = true }: AttentionOptions,
-  emit: boolean,
-): { out: Tensor; lse?: Tensor } {
-  const { headDim, heads: kvHeads, pageSize } = cache;
-  const heads = q.width / headDim;
-  invariant(Number.isInteger(heads / kvHeads), `${heads} query heads over ${kvHeads}`);
-  invariant(pageSize >= KEYS && Number.isInteger(Math.log2(pageSize)), `pages of ${pageSize} for tiles of ${KEYS}`);
-  const perGroup = heads / kvHeads;
-  const group = Math.min(perGroup, headsPerWorkgroup(headDim));
-  const { pool, valueOffset } = cache.layers[layer]!;
-  const out = graph.tensor("rows", q.width);
-  const lse = emit ? graph.tensor("rows", heads * 2) : undefined;
-  graph.dispatch(
-    {
-      name: `attention ${cache.format}`,
-      wgsl: attentionWgsl,
-      fragments: [cache.format === "f32" ? cacheLoadF32 : cacheLoadF16, pagesWgsl, emit ? EMIT : NO_EMIT],
-      params: { pagesPerSequence: "u32", valueOffset: "u32", scale: "f32" },
-      constants: {
-        HEADS: heads,
-        KV_HEADS: kvHeads,
-        HEAD_DIM: headDim,
-        PAGE: pageSize,
-        KEYS,
-        GROUP: group,
-        CAUSAL: causal,
-        EMIT: emit,
-      },
-      bindings: [
-        ...PAGED,
-        read("segments", "array<Segment>"),
-        read("q", "array<vec4f>"),
-        read("pool", "array<u32>"),
-        { name: "out", access: "read_write", type: "array<vec4f>" },
-        ...(emit ? [{ name: "lse", access: "read_write", type: "array<vec2f>" } as const] : []),
-      ],
-    },
-    { pagesPerSequence: graph.batch.limits.pagesPerSequence, valueOffset, scale },
-    { ...paged(graph), segments: graph.batch.segments, q, pool, out, ...(lse && { lse }) },
-    [kvHeads * Math.ceil(perGroup / group), graph.rows],
-  );
-  return { out, ...(lse && { lse }) };
-}
+/** Up to this many rows the splits of all of them are enough work for a GPU, and tiles would be nearly empty. */
+const FEW_ROWS = 8;
 
-const EMIT = "fn emit(i: u32, v: vec2f) { lse[i] = v; }";
-const NO_EMIT = "fn emit(i: u32, v: vec2f) {}";
+/**
+ * "tile" for many rows, those of decoding sequences among them; for few rows "whole" where a sequence is one split, "split"
+ * where it may be several. "serial" is the splits of a row in turn: the bits of "split" without its memory, for prompts of
+ * deterministic engines.
+ */
+function pathOf(call: AttentionCall): "tile" | "whole" | "split" | "serial" {
+  const { rows, tuning } = call.graph;
+  if (rows > FEW_ROWS && !tuning.deterministic) return "tile";
+  if (splitsOf(call) === 1) return "whole";
+  return rows > FEW_ROWS ? "serial" : "split";
+}

@@ -63,8 +63,10 @@ export const ROW_WORDS = 6;
 export const SEGMENT_WORDS = 4;
 export const SAMPLE_WORDS = 4;
 export const STATE_WORDS = 5;
-/** temperature f32, seed u32 */
-export const SAMPLING_WORDS = 2;
+/** Entries of a slot's logit bias; OpenAI's API allows as many. */
+export const MAX_BIASES = 300;
+/** A slot's options and its logit bias; the layout is that of kernels/sampling.ts. */
+export const SAMPLING_WORDS = 16 + 2 * MAX_BIASES;
 const COPY_WORDS = 2;
 
 export interface BatchLimits {
@@ -77,6 +79,8 @@ export interface BatchLimits {
   /** Entries of one sequence's page table. */
   pagesPerSequence: number;
   vocabSize: number;
+  /** Keep counts of tokens for penalties: 4 bytes × slots × vocabulary. */
+  penalties?: boolean;
 }
 
 /** A range of a buffer, for a bind group. */
@@ -100,8 +104,10 @@ export interface Batch {
   readonly state: Range;
   /** [slots, pagesPerSequence] Page. Written by the host when pages are given. */
   readonly pageTable: Range;
-  /** [slots] {temperature f32, seed u32}. */
+  /** [slots] sampling options: temperature f32, seed u32, and what kernels/sampling.ts packs behind them. */
   readonly sampling: Range;
+  /** [slots, vocab] u32: how often a token was drawn, and in bit 31 whether the prompt has it. Only with `penalties`. */
+  readonly counts?: Range;
   /** [slots, vocab / 32] allowed tokens, a bit each; read where a sample says so. */
   readonly mask: Range;
   /** [samples] u32: the tokens of this step, copied to the host after it. */
@@ -183,6 +189,9 @@ export async function createBatch(arena: Arena, limits: BatchLimits): Promise<Ba
     state: await whole("sequence state", limits.slots * STATE_WORDS * 4, Usage.copySrc),
     pageTable: await whole("page table", limits.slots * limits.pagesPerSequence * 8),
     sampling: await whole("sampling options", limits.slots * SAMPLING_WORDS * 4),
+    ...(limits.penalties && {
+      counts: await whole("token counts", limits.slots * limits.vocabSize * 4, Usage.copySrc),
+    }),
     mask: await whole("token masks", limits.slots * maskWords(limits.vocabSize) * 4),
     tokens: await whole("tokens", limits.samples * 4, Usage.copySrc),
   };

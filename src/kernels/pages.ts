@@ -1,5 +1,5 @@
 import copyPageWgsl from "../../shaders/copy_page.wgsl?raw";
-import type { CacheView, Range } from "./batch.ts";
+import type { CacheView, LatentView, LayerCache, Range } from "./batch.ts";
 import type { Binding } from "./define.ts";
 import type { Graph } from "./graph.ts";
 
@@ -14,23 +14,51 @@ export function paged({ batch }: Graph): Record<"rows" | "states" | "pageTable",
   return { rows: batch.rows, states: batch.state, pageTable: batch.pageTable };
 }
 
+const ELEMENTS_PER_WORD = { f32: 1, f16: 2, int8: 4 };
+
+/** Words of one page: keys, values and scales, each with where its plane starts. */
+interface PageWords extends Record<string, number> {
+  keyWords: number;
+  valueWords: number;
+  valueStart: number;
+  scaleWords: number;
+  scaleStart: number;
+}
+
+function pageWords(cache: CacheView | LatentView, layer: Partial<LayerCache>): PageWords {
+  const perWord = ELEMENTS_PER_WORD[cache.format];
+  if (cache.kind === "latent") {
+    const keyWords = (cache.pageSize * (cache.rank + cache.ropeDim)) / perWord;
+    return { keyWords, valueWords: 0, valueStart: 0, scaleWords: 0, scaleStart: 0 };
+  }
+  const { pageSize, heads, headDim, valueDim = headDim, format } = cache;
+  const { valueOffset = 0, scaleOffset = 0 } = layer;
+  return {
+    keyWords: (pageSize * heads * headDim) / perWord,
+    valueWords: (pageSize * heads * valueDim) / perWord,
+    valueStart: valueOffset / perWord,
+    scaleWords: format === "int8" ? pageSize * heads : 0,
+    scaleStart: scaleOffset,
+  };
+}
+
 /** Copies the pages that the batch lists, in every layer: what a fork writes to next must be its own. */
-export function copyPages(graph: Graph, cache: CacheView): void {
-  const words = (cache.pageSize * cache.heads * cache.headDim) / (cache.format === "f32" ? 1 : 2);
-  for (const { pool, valueOffset } of cache.layers) {
+export function copyPages(graph: Graph, cache: CacheView | LatentView): void {
+  for (const layer of cache.layers) {
+    const words = pageWords(cache, layer);
     graph.dispatch(
       {
         name: "copy_page",
         wgsl: copyPageWgsl,
-        params: { pageWords: "u32", valueOffset: "u32" },
+        params: { keyWords: "u32", valueWords: "u32", valueStart: "u32", scaleWords: "u32", scaleStart: "u32" },
         bindings: [
           { name: "copies", access: "read", type: "array<vec2u>" },
           { name: "pool", access: "read_write", type: "array<u32>" },
         ],
       },
-      { pageWords: words, valueOffset: cache.format === "f32" ? valueOffset : valueOffset / 2 },
-      { copies: graph.batch.copies, pool },
-      [Math.ceil(words / 64), graph.batch.limits.slots],
+      words,
+      { copies: graph.batch.copies, pool: layer.pool },
+      [Math.ceil((words.keyWords + words.valueWords + words.scaleWords) / 64), graph.batch.limits.slots],
     );
   }
 }

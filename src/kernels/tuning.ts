@@ -30,8 +30,12 @@ export interface MatVecTile {
   readonly maxColumns: number;
 }
 
-/** Tiled matmul: a workgroup makes a tile of m × n results, a lane laneM × laneN of them, k deep at a time. */
+/**
+ * Tiled matmul: a workgroup makes a tile of m × n results, a lane laneM × laneN of them, k deep at a time. `wide`: weights go
+ * straight to registers instead, a pair of rows a lane for 16 rows of x, and the other numbers are not used.
+ */
 export interface MatMulTile {
+  readonly wide?: boolean;
   readonly m: number;
   readonly n: number;
   readonly k: number;
@@ -59,7 +63,18 @@ export const PORTABLE: Tuning = {
   attention: { keys: 32, rows: 32, split: 256 },
 };
 
+/**
+ * The vendors' rows: where they differ from the portable one. Intel has the wide tile, as onnxruntime chose there. Software
+ * devices have workgroups of 64, since all lanes of one run on one core; nothing in their row was chosen by a timing.
+ */
+const VENDORS: readonly { name: RegExp; row: Partial<Tuning> }[] = [
+  { name: /^intel\b/i, row: { matMul: { ...PORTABLE.matMul, wide: true } } },
+  { name: /swiftshader|llvmpipe|lavapipe/i, row: { matVec: { ...PORTABLE.matVec, workgroup: 64 } } },
+];
+
 /** The variants for a device: its features, and its vendor's row of the table. */
 export function tuningFor(info: DeviceInfo, deterministic = false): Tuning {
-  return { ...PORTABLE, f16: info.shaderF16, subgroups: info.subgroups, deterministic };
+  const called = `${info.vendor} ${info.architecture} ${info.description}`;
+  const row = VENDORS.find(({ name }) => name.test(called))?.row;
+  return { ...PORTABLE, ...row, f16: info.shaderF16, subgroups: info.subgroups, deterministic };
 }

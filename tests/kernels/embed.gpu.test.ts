@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { embed } from "../../src/kernels/linear.ts";
-import { rowWords, type WeightLayout } from "../../src/weights/quant/layout.ts";
+import { RESIDENT_LAYOUTS, rowWords, type ResidentLayout } from "../../src/weights/quant/layout.ts";
 import { Random } from "../reference/random.ts";
 import { stored } from "../reference/storage.ts";
 import { KernelBench, UNTOUCHED } from "../support/kernel-bench.ts";
 
 interface Case {
-  format: WeightLayout;
+  format: ResidentLayout;
   columns: number;
   /** Table rows of each part. */
   parts: readonly number[];
@@ -23,9 +23,7 @@ const SEGMENTS: Case["segments"][] = [
   [null, [5, 5, 28, 14, 15, 13, 3]],
 ];
 
-const LAYOUTS = ["f32", "f16", "bf16", "q8", "q4"] as const;
-
-const CASES: Case[] = LAYOUTS.flatMap((format, f) =>
+const CASES: Case[] = RESIDENT_LAYOUTS.flatMap((format, f) =>
   [4, 12, 60, 64, 100, 260, 516].flatMap((columns, i) =>
     [0, 1].map((j): Case => {
       const at = f + i + 2 * j;

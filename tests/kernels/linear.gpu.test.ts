@@ -1,177 +1,95 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { linear, type Linear } from "../../src/kernels/linear.ts";
-import type { Tensor } from "../../src/kernels/graph.ts";
-import { rowWords, type WeightLayout } from "../../src/weights/quant/layout.ts";
-import { expectClose } from "../reference/compare.ts";
-import { linearReference } from "../reference/linear.ts";
-import { Random } from "../reference/random.ts";
+import type { Activation, Gate } from "../../src/kernels/linear.ts";
+import { PORTABLE } from "../../src/kernels/tuning.ts";
+import { GROUPED_FORMATS } from "../../src/weights/quant/grouped.ts";
 import { stored } from "../reference/storage.ts";
-import { KernelBench, UNTOUCHED, type BenchGraph } from "../support/kernel-bench.ts";
-
-interface Case {
-  format: WeightLayout;
-  /** Rows of the result. */
-  m: number;
-  k: number;
-  /** Rows of the weight. */
-  n: number;
-  norm?: boolean;
-  bias?: boolean;
-  residual?: boolean;
-  swiglu?: boolean;
-  /** Rows of x that the samples name. */
-  gather?: readonly number[];
-  /** Weight rows of each part. */
-  parts?: readonly number[];
-  /** Scale of x. */
-  magnitude?: number;
-  /** Rows the program is recorded for, when more than m. */
-  recorded?: number;
-}
+import { KernelBench, PLAIN } from "../support/kernel-bench.ts";
+import { check, floats, makeData, runLinear, title, type LinearCase } from "./linear-case.ts";
 
 /** Each is a pipeline or two to compile, which takes a second on a software GPU: every option in some format. */
-const VARIANTS: Pick<Case, "format" | "norm" | "bias" | "residual" | "swiglu">[] = [
+const VARIANTS: Pick<LinearCase, "format" | "norm" | "bias" | "residual" | "swiglu">[] = [
   { format: "f32" },
   { format: "f16", norm: true, swiglu: true },
   { format: "bf16", norm: true, bias: true, swiglu: true, residual: true },
-  { format: "f32", norm: true },
   { format: "f16" },
-  { format: "bf16", norm: true, bias: true },
-  { format: "f32", bias: true },
-  { format: "f16", bias: true, residual: true },
-  { format: "bf16" },
-  { format: "f32", residual: true },
   { format: "q8" },
   { format: "q4", norm: true },
+  { format: "f32", bias: true, residual: true },
 ];
 
-/** Every pair of M and K, M and N, K and N; the variants in turn. */
-function shapes(): Case[] {
+/** Every pair of M and K, M and N, K and N; the variants in turn. Up to 8 rows take the mat-vec. */
+function shapes(): LinearCase[] {
   const [ms, ks, ns] = [
-    [1, 2, 7, 8, 9, 17],
-    [4, 12, 60, 64, 172, 256],
-    [1, 2, 15, 16, 17, 100],
+    [1, 2, 3, 4, 7, 8],
+    [4, 12, 60, 64, 172, 256, 1028],
+    [1, 2, 15, 16, 17, 100, 33],
   ] as const;
   return ms.flatMap((m, i) =>
-    ks.map((k, j): Case => {
-      const variant = VARIANTS[(i * 7 + j) % VARIANTS.length]!;
-      const n = ns[(i + j) % 6]!;
+    ks.map((k, j): LinearCase => {
+      const variant = VARIANTS[(i + j) % VARIANTS.length]!;
+      const n = ns[(i + 2 * j) % 7]!;
       return { m, k, ...variant, n: variant.swiglu ? 2 * n : n };
     }),
   );
 }
 
-const everyFormat = (c: Omit<Case, "format">): Case[] =>
-  (["f32", "f16", "bf16", "q8"] as const).map((format) => ({ format, ...c }));
+const everyFormat = (c: Omit<LinearCase, "format">): LinearCase[] =>
+  (["f32", "f16", "q8"] as const).map((format) => ({ format, ...c }));
 
-const CASES: Case[] = [
+const ACTIVATIONS: Activation[] = ["silu", "gelu-tanh", "gelu-erf", "relu", "relu2"];
+const GATES: Gate[] = [...ACTIVATIONS, "swiglu-clamped"];
+/** Small tiles that leave lanes with several rounds, and a workgroup that cannot hold all columns at a time. */
+const NARROW = { ...PORTABLE.matVec, workgroup: 64, lanesPerRow: 4, rowsPerLane: 2 };
+const WIDE = { ...PORTABLE.matVec, workgroup: 256, lanesPerRow: 64 };
+
+const CASES: LinearCase[] = [
   ...shapes(),
-  ...VARIANTS.map((variant) => ({ m: 3, k: 20, n: 34, ...variant })),
   // Sampled rows: out of order, twice, one.
-  { format: "bf16", m: 5, k: 12, n: 33, gather: [8, 0, 3, 3, 7] },
-  { format: "bf16", m: 1, k: 64, n: 100, norm: true, gather: [6] },
-  { format: "f32", m: 9, k: 8, n: 17, norm: true, bias: true, gather: [0, 2, 4, 6, 8, 10, 12, 14, 16] },
+  { format: "f16", m: 5, k: 12, n: 33, gather: [8, 0, 3, 3, 7] },
+  { format: "q4", m: 1, k: 64, n: 100, norm: true, gather: [6] },
   // Parts, their boundaries inside a workgroup's rows.
   ...everyFormat({ m: 3, k: 12, n: 40, parts: [17, 22, 1] }),
-  { format: "f16", m: 9, k: 60, n: 100, bias: true, residual: true, parts: [50, 50] },
+  { format: "f32", m: 3, k: 60, n: 100, bias: true, residual: true, parts: [50, 50] },
   { format: "bf16", m: 2, k: 64, n: 68, swiglu: true, bias: true, norm: true, residual: true, parts: [6, 62] },
   // Large numbers.
   ...everyFormat({ m: 8, k: 172, n: 32, magnitude: 1e5 }),
   { format: "f16", m: 2, k: 64, n: 32, magnitude: 1e4, norm: true, swiglu: true },
-  { format: "f32", m: 1, k: 64, n: 32, magnitude: 3e4, swiglu: true },
   // Small ones, where eps decides.
-  { format: "f32", m: 2, k: 64, n: 32, magnitude: 1e-3, norm: true },
+  { format: "q4", m: 1, k: 64, n: 32, magnitude: 1e-3, norm: true },
   // A batch with fewer rows than the program.
   ...everyFormat({ m: 1, k: 12, n: 17, recorded: 8 }),
-  { format: "f32", m: 9, k: 12, n: 17, recorded: 24, residual: true },
-  { format: "bf16", m: 2, k: 12, n: 17, recorded: 12, gather: [1, 0] },
+  { format: "f32", m: 1, k: 12, n: 17, recorded: 4, bias: true, residual: true },
+  { format: "f16", m: 2, k: 12, n: 17, recorded: 8, gather: [1, 0] },
+  // Every layout, groups whole and not.
+  ...GROUPED_FORMATS.flatMap((format) =>
+    [36, 128, 260].map((k): LinearCase => ({ format, m: 1, k, n: 21, magnitude: k === 36 ? 1e4 : 1 })),
+  ),
+  ...(["q4z-g64", "q8z"] as const).map((format): LinearCase => ({ format, m: 6, k: 132, n: 21 })),
+  // What comes after the sums.
+  ...ACTIVATIONS.flatMap((activation) =>
+    [1, 1e4].map((magnitude): LinearCase => ({ format: "f32", m: 1, k: 64, n: 33, activation, bias: true, magnitude })),
+  ),
+  ...GATES.map((gate): LinearCase => ({ format: "f32", m: 1, k: 64, n: 66, gate, limit: 1.25, magnitude: 2 })),
+  { format: "f32", m: 1, k: 64, n: 34, gate: "swiglu-clamped", limit: 7, magnitude: 1e5 },
+  ...[1e-3, 0.3, 10, 1e5].map((magnitude): LinearCase => ({
+    format: "f32",
+    m: 1,
+    k: 64,
+    n: 99,
+    softCap: 30,
+    scale: 0.5,
+    magnitude,
+  })),
+  { format: "f32", m: 1, k: 64, n: 33, scale: 0.22, bias: true, residual: true },
+  { format: "q4", m: 1, k: 64, n: 33, norm: true, offset: 1 },
+  // Other tiles.
+  ...[1, 5].flatMap((m) =>
+    [NARROW, WIDE].map((matVec): LinearCase => ({ format: "q4", m, k: 516, n: 70, norm: true, tuning: { matVec } })),
+  ),
+  ...(PLAIN
+    ? []
+    : [1, 3].map((m): LinearCase => ({ format: "q4", m, k: 516, n: 70, norm: true, tuning: { subgroups: false } }))),
 ];
-
-function title(c: Case): string {
-  const { format, m, k, n, magnitude, recorded, gather, parts } = c;
-  const flags = (["norm", "bias", "swiglu", "residual"] as const).filter((name) => c[name]);
-  const more = [
-    ...flags,
-    ...(gather ? [`rows ${gather.join()}`] : []),
-    ...(parts ? [`parts ${parts.join("+")}`] : []),
-    ...(magnitude ? [`x ~ ${magnitude}`] : []),
-    ...(recorded ? [`of ${recorded}`] : []),
-  ];
-  return `${format} ${m}×${k}·${n} ${more.join(" ")}`.trim();
-}
-
-const EPS = 1e-5;
-
-interface Data {
-  /** Rows of x. */
-  rows: number;
-  width: number;
-  x: Float32Array<ArrayBuffer>;
-  matrix: ReturnType<typeof stored>;
-  gain: Float32Array<ArrayBuffer>;
-  bias: Float32Array<ArrayBuffer>;
-  residual: Float32Array<ArrayBuffer>;
-}
-
-function makeData({ format, m, k, n, swiglu, gather, magnitude = 1 }: Case): Data {
-  const random = new Random(m * 7919 + k * 31 + n);
-  const rows = gather ? Math.max(...gather) + 1 : m;
-  const width = swiglu ? n / 2 : n;
-  return {
-    rows,
-    width,
-    x: random.normals(rows * k, magnitude),
-    matrix: stored(random.normals(n * k, k ** -0.5), k, format),
-    gain: random.normals(k),
-    bias: random.normals(n, magnitude),
-    residual: random.normals(m * width, magnitude),
-  };
-}
-
-function upload(graph: BenchGraph, { format, k, n, bias, parts = [n] }: Case, data: Data): Linear {
-  let rowStart = 0;
-  const uploaded = parts.map((rowCount) => {
-    const words = rowWords(format, k);
-    const own = data.matrix.words.slice(rowStart * words, (rowStart + rowCount) * words);
-    const part = { weights: graph.upload(own), rowStart, rowCount };
-    rowStart += rowCount;
-    return part;
-  });
-  expect(rowStart).toBe(n);
-  return {
-    name: "test",
-    inFeatures: k,
-    outFeatures: n,
-    layout: format,
-    parts: uploaded,
-    ...(bias && { bias: graph.upload(data.bias) }),
-  };
-}
-
-/** The whole output as words, rows past the batch's included. */
-function run(bench: KernelBench, c: Case, data: Data): Promise<Uint32Array> {
-  const { m, k, norm, residual, swiglu, gather, recorded = m } = c;
-  const samples = (gather ?? []).map((row) => ({ row, slot: 0 }));
-  const plan = { segments: [{ slot: 0, tokens: Array.from({ length: data.rows }, () => 0) }], samples };
-  const draw = (graph: BenchGraph): Tensor => {
-    const padded = (values: Float32Array<ArrayBuffer>, width: number): Float32Array<ArrayBuffer> => {
-      const whole = new Float32Array(graph.count(gather && width !== k ? "samples" : "rows") * width).fill(NaN);
-      whole.set(values);
-      return whole;
-    };
-    const x = graph.input("rows", k, padded(data.x, k));
-    return linear(graph, x, upload(graph, c, data), {
-      ...(norm && { norm: { gain: graph.upload(data.gain), eps: EPS } }),
-      ...(residual && { residual: graph.input("rows", data.width, padded(data.residual, data.width)) }),
-      ...(swiglu && { swiglu }),
-      ...(gather && { gather: true }),
-    });
-  };
-  const rows = gather ? data.rows : recorded;
-  return bench.run({ plan, rows, samples: gather ? recorded : 1 }, draw, (program, y) => program.words(y));
-}
-
-const floats = (words: Uint32Array): Float32Array => new Float32Array(words.slice().buffer);
 
 let bench: KernelBench;
 beforeAll(async () => {
@@ -179,58 +97,49 @@ beforeAll(async () => {
 });
 afterAll(() => bench.close());
 
-describe("linear", () => {
-  it.each(CASES.map((c) => [title(c), c] as const))("%s", async (_, c) => {
-    const data = makeData(c);
-    const words = await run(bench, c, data);
-    const expected = linearReference({
-      x: data.x,
-      weights: data.matrix.values,
-      columns: c.k,
-      ...(c.gather && { rows: c.gather }),
-      ...(c.norm && { norm: { gain: data.gain, eps: EPS } }),
-      ...(c.bias && { bias: data.bias }),
-      ...(c.swiglu && { swiglu: true }),
-      ...(c.residual && { residual: data.residual }),
-    });
-    expectClose(floats(words.subarray(0, expected.length)), expected);
-    const beyond = words.subarray(expected.length);
-    expect(beyond.length).toBe(((c.recorded ?? c.m) - c.m) * data.width);
-    expect(beyond.every((word) => word === UNTOUCHED)).toBe(true);
-  });
+describe("linear, few rows", () => {
+  it.each(CASES.map((c) => [title(c), c] as const))("%s", (_, c) => check(bench, c));
 
-  it("gives a row the same bits in any company, and in every run", async () => {
-    const base: Case = { format: "bf16", m: 17, k: 172, n: 34, norm: true, bias: true, swiglu: true, residual: true };
+  it.each([
+    { format: "bf16", m: 17, k: 172, n: 34, norm: true, bias: true, swiglu: true, residual: true },
+    { format: "q4", m: 17, k: 260, n: 34, norm: true, swiglu: true },
+  ] as const)("gives a row of $format the same bits in any company, and in every run", async (wanted) => {
+    const base: LinearCase = { ...wanted, tuning: { deterministic: true } };
     const data = makeData(base);
-    const all = await run(bench, base, data);
-    expect(await run(bench, base, data)).toEqual(all);
-    for (const row of [0, 3, 8, 16]) {
-      const alone = {
-        ...data,
-        rows: 1,
-        x: data.x.slice(row * 172, (row + 1) * 172),
-        residual: data.residual.slice(row * 17, (row + 1) * 17),
-      };
-      expect(await run(bench, { ...base, m: 1 }, alone)).toEqual(all.subarray(row * 17, (row + 1) * 17));
+    const all = await runLinear(bench, base, data);
+    expect(await runLinear(bench, base, data)).toEqual(all);
+    const some = (first: number, m: number): Promise<Uint32Array> => {
+      const x = data.x.slice(first * base.k, (first + m) * base.k);
+      const residual = data.residual.slice(first * 17, (first + m) * 17);
+      return runLinear(bench, { ...base, m }, { ...data, rows: m, x, residual });
+    };
+    for (const [first, m] of [
+      [0, 1],
+      [3, 1],
+      [8, 2],
+      [13, 4],
+    ] as const) {
+      expect(await some(first, m)).toEqual(all.subarray(first * 17, (first + m) * 17));
     }
   });
 
   it("keeps what is past the largest gate from overflowing", async () => {
     // silu(−1e5) · 1e5 is −0 and silu(1e5) · 1e5 is 1e10: exp(1e5) would be infinite.
-    const c: Case = { format: "f32", m: 1, k: 4, n: 4, swiglu: true };
+    const c: LinearCase = { format: "f32", m: 1, k: 4, n: 4, gate: "silu" };
     const matrix = stored([-1e5, 0, 0, 0, 1e5, 0, 0, 0, 1e5, 0, 0, 0, 1e5, 0, 0, 0], 4, "f32");
     const data = { ...makeData(c), x: new Float32Array([1, 0, 0, 0]), matrix };
-    const [low, high] = floats(await run(bench, c, data));
+    const [low, high] = floats(await runLinear(bench, c, data));
     expect(Math.abs(low!)).toBeLessThan(1e-20);
     expect(high).toBeCloseTo(1e10, -4);
   });
 
-  it("folds a grid that is wider than WebGPU allows", async () => {
-    const c: Case = { format: "f16", m: 1, k: 4, n: 524_325 };
-    const data = makeData(c);
-    expectClose(
-      floats(await run(bench, c, data)),
-      linearReference({ x: data.x, weights: data.matrix.values, columns: 4 }),
-    );
-  });
+  it("folds a grid that is wider than WebGPU allows", () =>
+    // One lane a row of one block: 256 weight rows a workgroup, and more than 32768 workgroups of them.
+    check(bench, {
+      format: "f32",
+      m: 1,
+      k: 4,
+      n: 524_325,
+      tuning: { matVec: { ...NARROW, workgroup: 8, lanesPerRow: 1 } },
+    }));
 });

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bf16ToNumber, f16ToNumber, numberToBf16, numberToF16 } from "../../src/base/half.ts";
 import { repackGrid, repackParams, repackSource } from "../../src/kernels/repack.ts";
 import { DENSE_FORMATS, type DenseFormat } from "../../src/weights/quant/dense.ts";
-import { integerWords, quantiseRow, type GroupedFormat } from "../../src/weights/quant/grouped.ts";
-import { rowWords, type WeightLayout } from "../../src/weights/quant/layout.ts";
+import { GROUPED_FORMATS, quantiseRow, usedWords, type GroupedFormat } from "../../src/weights/quant/grouped.ts";
+import { rowWords, type ResidentLayout } from "../../src/weights/quant/layout.ts";
 import { Random } from "../reference/random.ts";
 import { KernelBench, UNTOUCHED } from "../support/kernel-bench.ts";
 
@@ -83,7 +83,7 @@ afterAll(() => bench.close());
 
 /** Runs a chunk through the kernel: the words of its rows in the target, and whether anything else was touched. */
 async function repackWords(
-  c: Omit<Case, "to"> & { to: WeightLayout },
+  c: Omit<Case, "to"> & { to: ResidentLayout },
   codes: Codes,
 ): Promise<{ rows: Uint32Array<ArrayBuffer>[]; others: boolean }> {
   const { from, to, columns, rows, firstRow, rowStep } = c;
@@ -189,8 +189,17 @@ describe("quantise", () => {
   function hardRows(columns: number, random: Random): Float32Array[] {
     const rows = [1e-9, 1e-4, 1, 3e4, 1e30].map((scale) => random.normals(columns, scale));
     rows.push(new Float32Array(columns));
+    // All of one sign, and far from zero on one side: where the zero point is the lowest, the highest or cut.
+    rows.push(
+      random.normals(columns).map(Math.abs),
+      random.normals(columns).map((x) => -Math.abs(x)),
+    );
+    rows.push(
+      random.normals(columns).map((x) => x + 3),
+      random.normals(columns, 1e37).map((x) => x - 1e38),
+    );
     // Halfway between two integers of either layout, and the f32 next to it on each side.
-    for (const largest of [127, 7]) {
+    for (const largest of [127, 7, 255, 15]) {
       for (const scale of [2 ** -8, f16ToNumber(0x2e67), f16ToNumber(0x3bff), f16ToNumber(0x0401), 2 ** -24]) {
         rows.push(
           Float32Array.from({ length: columns }, (_, k) => {
@@ -205,12 +214,13 @@ describe("quantise", () => {
     return rows;
   }
 
-  const shapes = [4, 20, 32, 36, 64, 100, 2080, 8196].flatMap((columns, i) =>
-    (["q8", "q4"] as const).map((to) => [DENSE_FORMATS[i % 3]!, to, columns] as const),
-  );
+  const columnCounts = [4, 20, 32, 36, 64, 100, 132, 260, 2080];
   const layouts: (readonly [DenseFormat, GroupedFormat, number])[] = [
-    ...shapes,
-    ...DENSE_FORMATS.flatMap((from) => (["q8", "q4"] as const).map((to) => [from, to, 96] as const)),
+    ...columnCounts.flatMap((columns, i) =>
+      GROUPED_FORMATS.map((to, j) => [DENSE_FORMATS[(i + j) % 3]!, to, columns] as const),
+    ),
+    ...DENSE_FORMATS.flatMap((from) => GROUPED_FORMATS.map((to) => [from, to, 96] as const)),
+    ...(["q8", "q4", "q4z"] as const).map((to) => ["f32", to, 8196] as const),
   ];
   it.each(layouts)("turns %s into %s as the CPU does, %i columns", async (from, to, columns) => {
     const rows = hardRows(columns, new Random(columns));
@@ -225,7 +235,7 @@ describe("quantise", () => {
     });
     const c = { from, to, columns, rows: rows.length, firstRow: 1, rowStep: 2 };
     const found = await repackWords(c, codes);
-    const used = integerWords(to, columns) + Math.ceil(Math.ceil(columns / 32) / 2);
+    const used = usedWords(to, columns);
     found.rows.forEach((words, r) => {
       const row = Float32Array.from(published.slice(r * columns, (r + 1) * columns));
       expect([r, ...words.subarray(0, used)]).toEqual([r, ...quantiseRow(to, row).subarray(0, used)]);

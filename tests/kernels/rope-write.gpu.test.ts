@@ -1,19 +1,22 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { f16ToNumber } from "../../src/base/half.ts";
-import { ropeWrite } from "../../src/kernels/rope.ts";
-import { ropeSpec, ropeTables } from "../../src/models/rope.ts";
+import { ropeWrite, type RopeTable } from "../../src/kernels/rope.ts";
 import { expectClose, F16_BOUND, F32_BOUND } from "../reference/compare.ts";
-import { Pool, type PoolShape } from "../reference/pool.ts";
+import { normReference } from "../reference/norm.ts";
+import { Pool, quantised, type PoolShape } from "../reference/pool.ts";
 import { Random } from "../reference/random.ts";
-import { ropeReference } from "../reference/rope.ts";
+import { ropeFrequencies, ropeReference, ropeTableValues } from "../reference/rope.ts";
 import { KernelBench, UNTOUCHED } from "../support/kernel-bench.ts";
 
 interface Case extends PoolShape {
   /** Query heads. */
   queries: number;
-  /** Rotary elements; the whole head where absent. */
+  /** Rotary elements; the whole head where absent, 0: no table. */
   rotary?: number;
+  interleaved?: boolean;
   theta?: number;
+  norm?: { kind: "rms" | "layer"; over?: "head" | "row"; ownGains?: boolean; offset?: number };
+  queryScale?: number;
   /** A run of rows each, starting at this cache length and this position. */
   segments: readonly { length: number; position: number; count: number }[];
   magnitude?: number;
@@ -28,12 +31,14 @@ const at = (position: number, count = 1, length = position): { length: number; p
 });
 
 const BASE = { format: "f32", pageSize: 32, heads: 2, headDim: 8, queries: 4, segments: [at(0)] } as const;
+const EPS = 1e-6;
 
 const CASES: Case[] = [
   // Around each boundary of the two tables and of the pages.
   ...[0, 1, 31, 32, 33, 255, 256, 257].flatMap((position): Case[] => [
     { ...BASE, segments: [at(position)] },
     { ...BASE, format: "f16", segments: [at(position)] },
+    { ...BASE, format: "int8", segments: [at(position)] },
   ]),
   // Positions far beyond the cache's length: dropped pages.
   ...[4095, 4096, 65535, 100_000].flatMap((position): Case[] => [
@@ -44,29 +49,77 @@ const CASES: Case[] = [
   // Segments across page boundaries, decode rows before prefill.
   { ...BASE, segments: [at(5, 70)] },
   { ...BASE, format: "f16", segments: [at(31), at(250, 12), at(0, 40)], spare: 6 },
+  { ...BASE, format: "int8", segments: [at(31), at(250, 12), at(0, 40)], spare: 6 },
   { ...BASE, segments: [at(64), at(7, 1, 63), at(100, 30, 31)], spare: 64 },
   { ...BASE, pageSize: 64, segments: [at(63), at(64), at(65, 70)] },
-  // Head shapes, whole and partial rotation.
+  // Head shapes, whole and partial rotation; more lanes than a workgroup's 64 hold whole heads of.
   { ...BASE, headDim: 12, segments: [at(3, 3)] },
   { ...BASE, headDim: 12, rotary: 4, segments: [at(3, 3)] },
   { ...BASE, format: "f16", headDim: 80, rotary: 32, segments: [at(30, 5)] },
   { ...BASE, headDim: 64, heads: 1, queries: 1, segments: [at(255, 3)] },
   { ...BASE, headDim: 128, heads: 1, queries: 8, segments: [at(2), at(300, 2)] },
   { ...BASE, format: "f16", headDim: 256, heads: 2, queries: 2, rotary: 64, segments: [at(9)] },
+  { ...BASE, format: "int8", headDim: 256, heads: 2, queries: 2, segments: [at(9)] },
+  { ...BASE, format: "int8", headDim: 260, heads: 2, queries: 3, segments: [at(9, 2)] },
   { ...BASE, headDim: 20, heads: 3, queries: 9, segments: [at(20, 14)] },
-  // Large numbers; past the largest f16 they are clamped.
+  { ...BASE, format: "int8", headDim: 20, heads: 3, queries: 9, segments: [at(20, 14)] },
+  { ...BASE, format: "int8", headDim: 80, heads: 5, queries: 5, rotary: 32, segments: [at(30, 5)] },
+  // Values of another size than keys.
+  { ...BASE, headDim: 24, valueDim: 16, segments: [at(30, 5)] },
+  { ...BASE, format: "f16", headDim: 8, valueDim: 24, segments: [at(30, 5)] },
+  { ...BASE, format: "int8", headDim: 24, valueDim: 16, segments: [at(30, 5)] },
+  { ...BASE, format: "int8", headDim: 8, valueDim: 20, segments: [at(30, 5)] },
+  { ...BASE, headDim: 192, valueDim: 128, heads: 3, queries: 3, segments: [at(33, 2)] },
+  // Neighbours in pairs; nothing rotates; queries scaled.
+  { ...BASE, interleaved: true, segments: [at(3, 3), at(300)] },
+  { ...BASE, interleaved: true, headDim: 20, rotary: 12, segments: [at(257, 3)] },
+  { ...BASE, interleaved: true, format: "int8", headDim: 64, segments: [at(1000, 3, 30)] },
+  { ...BASE, rotary: 0, segments: [at(31, 3)] },
+  { ...BASE, rotary: 0, format: "int8", headDim: 12, segments: [at(31, 3)] },
+  { ...BASE, queryScale: 0.125, segments: [at(31, 3)] },
+  // Norms of queries and keys.
+  { ...BASE, norm: { kind: "rms" }, segments: [at(31, 3)] },
+  { ...BASE, norm: { kind: "rms", offset: 1 }, headDim: 12, segments: [at(31, 3)], spare: 2 },
+  { ...BASE, norm: { kind: "rms" }, format: "f16", headDim: 128, queries: 6, segments: [at(200), at(31, 3)] },
+  { ...BASE, norm: { kind: "rms" }, format: "int8", headDim: 80, heads: 3, queries: 6, segments: [at(31, 3)] },
+  { ...BASE, norm: { kind: "rms" }, interleaved: true, headDim: 20, rotary: 8, queryScale: 2, segments: [at(7, 9)] },
+  { ...BASE, norm: { kind: "rms" }, rotary: 0, valueDim: 32, segments: [at(7, 9)] },
+  { ...BASE, norm: { kind: "rms", ownGains: true }, headDim: 20, heads: 3, queries: 9, segments: [at(7, 9)] },
+  { ...BASE, norm: { kind: "rms" }, headDim: 256, queries: 3, segments: [at(7)] },
+  { ...BASE, norm: { kind: "layer" }, segments: [at(31, 3)] },
+  { ...BASE, norm: { kind: "layer", ownGains: true }, headDim: 80, rotary: 20, heads: 3, segments: [at(31, 3)] },
+  { ...BASE, norm: { kind: "layer", offset: 1 }, headDim: 44, valueDim: 64, segments: [at(31, 3)] },
+  { ...BASE, norm: { kind: "rms", over: "row" }, segments: [at(31, 3)] },
+  { ...BASE, norm: { kind: "rms", over: "row" }, headDim: 128, heads: 3, queries: 5, segments: [at(300), at(31, 2)] },
+  { ...BASE, norm: { kind: "rms", over: "row" }, format: "int8", headDim: 20, queries: 5, segments: [at(31, 3)] },
+  { ...BASE, norm: { kind: "rms" }, magnitude: 1e5, segments: [at(40, 3)] },
+  { ...BASE, norm: { kind: "layer" }, magnitude: 1e5, headDim: 64, segments: [at(40, 3)] },
+  { ...BASE, norm: { kind: "rms" }, magnitude: 1e-4, segments: [at(40, 3)] },
+  // Large numbers; past the largest f16 they are clamped. Small ones.
   { ...BASE, magnitude: 1e5, segments: [at(40, 3)] },
   { ...BASE, format: "f16", magnitude: 1e4, segments: [at(40, 3)] },
   { ...BASE, format: "f16", magnitude: 1e5, segments: [at(40, 3)] },
+  { ...BASE, format: "int8", magnitude: 1e5, segments: [at(40, 3)] },
+  { ...BASE, format: "int8", magnitude: 1e-4, segments: [at(40, 3)] },
 ];
 
-const title = ({ format, pageSize, heads, headDim, queries, rotary, theta, segments, magnitude }: Case): string =>
-  `${format} pages of ${pageSize}, ${queries}/${heads} heads of ${headDim}` +
-  `${rotary === undefined ? "" : `, ${rotary} rotate`}${theta === undefined ? "" : `, theta ${theta}`}: ` +
-  segments
-    .map((s) => `${s.count} at ${s.position}${s.length === s.position ? "" : ` (length ${s.length})`}`)
-    .join(", ") +
-  (magnitude === undefined ? "" : `, x ~ ${magnitude}`);
+function title(c: Case): string {
+  const { format, pageSize, heads, headDim, valueDim, queries, rotary, theta, norm, queryScale, magnitude } = c;
+  const traits = [
+    `${format} pages of ${pageSize}`,
+    `${queries}/${heads} heads of ${headDim}${valueDim === undefined ? "" : ` and ${valueDim}`}`,
+    rotary === undefined ? "" : `${rotary} rotate`,
+    c.interleaved ? "interleaved" : "",
+    theta === undefined ? "" : `theta ${theta}`,
+    norm === undefined ? "" : `norm ${Object.values(norm).join(" ")}`,
+    queryScale === undefined ? "" : `queries times ${queryScale}`,
+    magnitude === undefined ? "" : `x ~ ${magnitude}`,
+  ];
+  const runs = c.segments.map(
+    (s) => `${s.count} at ${s.position}${s.length === s.position ? "" : ` (length ${s.length})`}`,
+  );
+  return `${traits.filter(Boolean).join(", ")}: ${runs.join(", ")}`;
+}
 
 let bench: KernelBench;
 beforeAll(async () => {
@@ -76,9 +129,58 @@ afterAll(() => bench.close());
 
 const LAYER = 1;
 
+/** A row of qkv in parts, in float64: its queries and keys normalised and turned. */
+interface Expected {
+  queries: number[];
+  keys: Float64Array[];
+  values: Float64Array[];
+}
+
+function expectedRow(c: Case, x: Float32Array, position: number, gains: Gains): Expected {
+  const { headDim, valueDim = headDim, heads, queries, rotary = headDim, theta = 10000, norm, queryScale = 1 } = c;
+  const frequencies = rotary === 0 ? [] : ropeFrequencies(theta, rotary);
+  const part = (firstHead: number, count: number, gain: Float32Array): Float64Array[] => {
+    const all = x.subarray(firstHead * headDim, (firstHead + count) * headDim);
+    const spread = Float32Array.from({ length: all.length }, (_, i) => gain[i % gain.length]!);
+    const normed = (from: number, to: number): Float64Array =>
+      norm
+        ? normReference(all.subarray(from, to), { ...norm, eps: EPS, gain: spread.subarray(from, to) })
+        : Float64Array.from(all.subarray(from, to));
+    const row = norm?.over === "row" ? normed(0, all.length) : undefined;
+    return Array.from({ length: count }, (_, h) => {
+      const own = row?.slice(h * headDim, (h + 1) * headDim) ?? normed(h * headDim, (h + 1) * headDim);
+      return ropeReference(own, position, frequencies, c.interleaved);
+    });
+  };
+  const valuesFrom = (queries + heads) * headDim;
+  return {
+    queries: part(0, queries, gains.query).flatMap((head) => [...head].map((v) => v * queryScale)),
+    keys: part(queries, heads, gains.key),
+    values: Array.from({ length: heads }, (_, h) =>
+      Float64Array.from(x.subarray(valuesFrom + h * valueDim, valuesFrom + (h + 1) * valueDim)),
+    ),
+  };
+}
+
+interface Gains {
+  query: Float32Array<ArrayBuffer>;
+  key: Float32Array<ArrayBuffer>;
+}
+
+/** An entry of int8 pages against what was to be stored: the scale within f16's rounding, each element within half a step. */
+function expectQuantised(read: Float64Array, scale: number, expected: Float64Array): void {
+  const top = expected.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
+  expect(Math.abs(scale - Math.min(top / 127, 65504))).toBeLessThanOrEqual(Math.max((top / 127) * 2 ** -10, 2 ** -24));
+  read.forEach((v, i) => {
+    const clamped = Math.max(-127 * scale, Math.min(127 * scale, expected[i]!));
+    expect(Math.abs(v - clamped)).toBeLessThanOrEqual(scale * 0.501);
+  });
+}
+
 describe("rope_write", () => {
   it.each(CASES.map((c) => [title(c), c] as const))("%s", async (_, c) => {
-    const { headDim, heads, queries, segments, spare = 0, rotary = headDim, theta = 10000, magnitude = 1 } = c;
+    const { headDim, valueDim = headDim, heads, queries, segments, spare = 0 } = c;
+    const { rotary = headDim, theta = 10000, magnitude = 1, norm, queryScale, interleaved } = c;
     const random = new Random(headDim + segments.length);
     const pool = new Pool(
       c,
@@ -88,10 +190,13 @@ describe("rope_write", () => {
     const rows = segments.flatMap((s, slot) =>
       Array.from({ length: s.count }, (_, i) => ({ slot, position: s.position + i, index: s.length + i })),
     );
-    const width = (queries + 2 * heads) * headDim;
+    const width = (queries + heads) * headDim + heads * valueDim;
     const qkv = random.normals((rows.length + spare) * width, magnitude);
-    const spec = ropeSpec({ theta }, rotary);
-    const tables = ropeTables(spec, Math.max(...rows.map((r) => r.position)) + 1);
+    const ownGains = norm?.ownGains || norm?.over === "row";
+    const gainsOf = (count: number): Float32Array<ArrayBuffer> =>
+      random.normals(ownGains ? count * headDim : headDim, 0.5);
+    const gains: Gains = { query: gainsOf(queries), key: gainsOf(heads) };
+    const lastPosition = Math.max(...rows.map((r) => r.position));
 
     const { q, written, other } = await bench.run(
       {
@@ -103,9 +208,15 @@ describe("rope_write", () => {
       (graph) => {
         const layers = [0, 1].map(() => ({ pool: graph.upload(pool.words.slice()), ...pool.offsets }));
         const cache = { kind: "kv", ...c, layers } as const;
+        const tables = ropeTableValues(ropeFrequencies(theta, rotary), lastPosition + 1);
         const rope = { dim: rotary, near: graph.upload(tables.near), far: graph.upload(tables.far) };
         const input = graph.input("rows", width, qkv);
-        return { q: ropeWrite(graph, input, cache, LAYER, queries, rope), layers };
+        const query = ropeWrite(graph, input, cache, LAYER, queries, rotary === 0 ? null : rope, {
+          ...(norm && { norm: { ...norm, query: graph.upload(gains.query), key: graph.upload(gains.key), eps: EPS } }),
+          ...(queryScale !== undefined && { queryScale }),
+          ...(interleaved !== undefined && { interleaved }),
+        });
+        return { q: query, layers };
       },
       async (program, drawn) => ({
         q: await program.words(drawn.q),
@@ -114,28 +225,35 @@ describe("rope_write", () => {
       }),
     );
 
-    const head = (row: number, h: number): Float32Array => qkv.subarray(row * width + h * headDim).subarray(0, headDim);
-    const turned = (row: number, h: number): Float64Array =>
-      ropeReference(head(row, h), rows[row]!.position, spec.inverseFrequencies);
-    const expectedQ = rows.flatMap((_, row) => Array.from({ length: queries }, (_, h) => [...turned(row, h)]).flat());
+    const expected = rows.map(({ position }, row) =>
+      expectedRow(c, qkv.subarray(row * width, (row + 1) * width), position, gains),
+    );
+    const expectedQ = expected.flatMap((row) => row.queries);
     expectClose(new Float32Array(q.slice(0, expectedQ.length).buffer), expectedQ);
     expect(q.subarray(expectedQ.length).every((word) => word === UNTOUCHED)).toBe(true);
 
     const after = pool.with(written);
-    const bound = c.format === "f32" ? F32_BOUND : F16_BOUND;
-    const clamp = (v: number): number => (c.format === "f32" ? v : Math.max(-65504, Math.min(65504, v)));
-    const found: number[][] = [[], []];
-    const expected: number[][] = [[], []];
+    const clamp = (v: number): number => (c.format === "f16" ? Math.max(-65504, Math.min(65504, v)) : v);
+    const pairs: [found: number[], wanted: number[]][] = [
+      [[], []],
+      [[], []],
+    ];
     rows.forEach(({ slot, index }, row) => {
       for (let h = 0; h < heads; h++) {
         const entry = after.take(slot, index, h);
-        found[0]!.push(...entry.key);
-        found[1]!.push(...entry.value);
-        expected[0]!.push(...turned(row, queries + h).map(clamp));
-        expected[1]!.push(...head(row, queries + heads + h).map(clamp));
+        const { keys, values } = expected[row]!;
+        if (c.format === "int8") {
+          expectQuantised(entry.key, entry.keyScale, keys[h]!);
+          expectQuantised(entry.value, entry.valueScale, values[h]!);
+        }
+        pairs[0]![0].push(...entry.key);
+        pairs[0]![1].push(...[...keys[h]!].map(clamp));
+        pairs[1]![0].push(...entry.value);
+        pairs[1]![1].push(...[...values[h]!].map(clamp));
       }
     });
-    for (const i of [0, 1]) expectClose(found[i]!, expected[i]!, bound);
+    const bound = { f32: F32_BOUND, f16: F16_BOUND, int8: null }[c.format];
+    if (bound) for (const [found, wanted] of pairs) expectClose(found, wanted, bound);
     // What was not written is as it was: here, and in the other layer.
     expect(after.words).toEqual(pool.words);
     expect(other).toEqual(pool.words);
@@ -143,8 +261,7 @@ describe("rope_write", () => {
 
   it("gives a row the same bits alone as in a batch", async () => {
     const [headDim, width] = [16, 64];
-    const spec = ropeSpec({ theta: 10000 }, headDim);
-    const tables = ropeTables(spec, 400);
+    const tables = ropeTableValues(ropeFrequencies(10000, headDim), 400);
     const qkv = new Random(1).normals(9 * width);
     const rotate = (rows: number, x: Float32Array<ArrayBuffer>, length: number): Promise<Uint32Array> =>
       bench.run(
@@ -198,5 +315,46 @@ describe("rope_write", () => {
         expect(error).toBeLessThanOrEqual(Math.max(2 ** -24, Math.abs(clamped) * 2 ** -10));
       });
     }
+  });
+
+  /** The pool after one row, at position 0 where nothing turns, of three equal vectors: query, key and value. */
+  const storedOf = (values: readonly number[]): Promise<Uint32Array<ArrayBuffer>> => {
+    const headDim = values.length;
+    const elements = 32 * headDim;
+    return bench.run(
+      { plan: { segments: [{ slot: 0, tokens: [0] }] }, slots: [{ pages: [0] }] },
+      (graph) => {
+        const pool = graph.upload(new Uint32Array(elements / 2 + 32));
+        const layers = [{ pool, valueOffset: elements, scaleOffset: elements / 2 }];
+        const cache = { kind: "kv", format: "int8", pageSize: 32, heads: 1, headDim, layers } as const;
+        const one = graph.upload(new Float32Array(Array.from({ length: headDim }, (_, i) => 1 - (i % 2))));
+        const input = graph.input("rows", 3 * headDim, new Float32Array([...values, ...values, ...values]));
+        const table: RopeTable = { dim: headDim, near: one, far: one };
+        ropeWrite(graph, input, cache, 0, 1, table);
+        return pool;
+      },
+      (program, pool) => program.words(pool),
+    );
+  };
+
+  const normals = (count: number, magnitude: number): number[] => [...new Random(count).normals(count, magnitude)];
+  it.each([
+    ["ordinary numbers", normals(64, 1)],
+    ["an odd number of words", normals(20, 3)],
+    ["zero", new Array<number>(8).fill(0)],
+    ["one that stands out", [...new Array<number>(7).fill(1e-3), -1e4]],
+    ["a scale that f16 keeps as a subnormal", normals(16, 1e-3)],
+    ["a scale of one or two units of f16", normals(16, 1e-5)],
+    ["a scale that rounds to zero", normals(16, 1e-7)],
+    ["a scale at f16's end", [...normals(15, 1e6), 127 * 65504]],
+    ["a scale past f16's end", normals(16, 1e8)],
+    ["a scale just below 2^-14", [127 * (2 ** -14 - 2 ** -26), ...normals(15, 1e-3)]],
+  ])("int8: %s, bit for bit", async (_, values) => {
+    const headDim = values.length;
+    const words = await storedOf(values);
+    const { integers, scaleBits } = quantised(Float32Array.from(values));
+    expect(words[16 * headDim]! >>> 0).toBe((scaleBits | (scaleBits << 16)) >>> 0);
+    const bytes = new Int8Array(words.buffer);
+    for (const offset of [0, 32 * headDim]) expect(bytes.slice(offset, offset + headDim)).toEqual(integers);
   });
 });

@@ -3,7 +3,7 @@ import { maskWords, NO_TOKEN, type BatchPlan } from "../../src/kernels/batch.ts"
 import { sample } from "../../src/kernels/sample.ts";
 import { expectClose } from "../reference/compare.ts";
 import { Random } from "../reference/random.ts";
-import { drawReference, softmax } from "../reference/sample.ts";
+import { chiSquare, drawReference, softmax } from "../reference/sample.ts";
 import { KernelBench, UNTOUCHED, type SlotSetup } from "../support/kernel-bench.ts";
 
 type Floats = Float32Array<ArrayBuffer>;
@@ -53,7 +53,7 @@ function draw(samples: readonly Sample[], order = samples.map((_, i) => i), reco
     (graph) => {
       const logits = new Float32Array(recorded * vocab).fill(NaN);
       samples.forEach((s, i) => logits.set(s.logits, i * vocab));
-      const distribution = sample(graph, graph.input("samples", vocab, logits));
+      const { distribution } = sample(graph, graph.input("samples", vocab, logits));
       return { distribution, partials: graph.ops[0]!.bindings["partials"]! };
     },
     async (program, drawn) => {
@@ -293,24 +293,6 @@ describe("sample, at a temperature", () => {
     expect((await draw(samples)).tokens).toEqual(greedy.tokens);
   });
 
-  /** Σ (observed − expected)² / expected, tokens expected fewer than five times taken together (Pearson 1900). */
-  function chiSquare(
-    counts: readonly number[],
-    probabilities: Float64Array,
-    draws: number,
-  ): { value: number; df: number } {
-    const cells: [number, number][] = [];
-    const rest: [number, number] = [0, 0];
-    counts.forEach((count, token) => {
-      const expected = probabilities[token]! * draws;
-      if (expected >= 5) cells.push([count, expected]);
-      else [rest[0], rest[1]] = [rest[0] + count, rest[1] + expected];
-    });
-    if (rest[1] > 0) cells.push(rest);
-    const value = cells.reduce((sum, [count, expected]) => sum + (count - expected) ** 2 / expected, 0);
-    return { value, df: cells.length - 1 };
-  }
-
   it.each([
     [5, 1, 1.5],
     [5, 0.5, 1],
@@ -329,7 +311,7 @@ describe("sample, at a temperature", () => {
       (graph) => {
         const all = new Float32Array(slots * vocab);
         for (let i = 0; i < slots; i++) all.set(logits, i * vocab);
-        return sample(graph, graph.input("samples", vocab, all));
+        sample(graph, graph.input("samples", vocab, all));
       },
       async (program) => {
         for (let round = 0; round < rounds; round++) {
@@ -339,9 +321,7 @@ describe("sample, at a temperature", () => {
         expect((await program.states()).every((s) => s.counter === rounds)).toBe(true);
       },
     );
-    const { value, df } = chiSquare(counts, softmax(logits, temperature), slots * rounds);
-    // Past this a fair sampler gets once in a thousand tries (Wilson & Hilferty 1931).
-    const limit = df * (1 - 2 / (9 * df) + 3.09 * Math.sqrt(2 / (9 * df))) ** 3;
+    const { value, limit } = chiSquare(counts, softmax(logits, temperature), slots * rounds);
     expect(value).toBeLessThan(limit);
   });
 });

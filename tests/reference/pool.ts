@@ -124,11 +124,11 @@ export class Pool {
   }
 }
 
-/** A vector as bytes and the f16 bits of its one scale: largest magnitude / 127. */
+/** A vector as bytes and the f16 bits of its one scale: largest magnitude · (1 / 127) in f32, as the kernel has it. */
 export function quantised(values: ArrayLike<number>): { integers: Int8Array<ArrayBuffer>; scaleBits: number } {
   const all = Array.from(values);
   const top = all.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
-  const scaleBits = Math.min(numberToF16(Math.fround(top / LARGEST)), 0x7bff);
+  const scaleBits = Math.min(numberToF16(Math.fround(Math.fround(top) * Math.fround(1 / LARGEST))), 0x7bff);
   const scale = f16ToNumber(scaleBits);
   const nearest = (v: number): number => Math.sign(v) * Math.min(LARGEST, Math.floor(Math.abs(v) / scale + 0.5));
   return { integers: Int8Array.from(all, (v) => (scale === 0 ? 0 : nearest(v))), scaleBits };

@@ -68,3 +68,86 @@ export function logProbability(logits: ArrayLike<number>, token: number): number
   for (let i = 0; i < logits.length; i++) total += Math.exp(logits[i]! - top);
   return logits[token]! - top - Math.log(total);
 }
+
+/** What the processors are given, for one row. */
+export interface Processors {
+  logits: ArrayLike<number>;
+  /** Is the token in the prompt? How often was it drawn? */
+  inPrompt?: (token: number) => boolean;
+  drawn?: (token: number) => number;
+  repetitionPenalty?: number;
+  frequencyPenalty?: number;
+  presencePenalty?: number;
+  logitBias?: readonly (readonly [token: number, bias: number])[];
+  allowed?: (token: number) => boolean;
+}
+
+/** Penalties, bias, mask, in this order: −∞ where a token is not allowed or its logit not finite. */
+export function processReference({ logits, inPrompt, drawn, allowed, ...options }: Processors): Float64Array {
+  const { repetitionPenalty = 1, frequencyPenalty = 0, presencePenalty = 0, logitBias = [] } = options;
+  const bias = new Map(logitBias);
+  return Float64Array.from(logits, (logit, token) => {
+    if (!Number.isFinite(logit) || allowed?.(token) === false) return -Infinity;
+    const count = drawn?.(token) ?? 0;
+    let x = logit;
+    if (inPrompt?.(token) || count > 0) x = x > 0 ? x / repetitionPenalty : x * repetitionPenalty;
+    x -= frequencyPenalty * count + (count > 0 ? presencePenalty : 0);
+    return x + (bias.get(token) ?? 0);
+  });
+}
+
+export interface Filters {
+  temperature: number;
+  topK?: number;
+  topP?: number;
+  minP?: number;
+}
+
+/**
+ * Which tokens top-k, top-p of what is left, and min-p keep of a row: the larger logit goes first, the lower id of equals. `margin` is how
+ * far the decisions were from going otherwise: in probability for top-p, in its logarithm for min-p.
+ */
+export function filterReference(
+  logits: ArrayLike<number>,
+  { temperature, topK = 0, topP = 1, minP = 0 }: Filters,
+): { kept: Set<number>; margin: number } {
+  const order = Array.from({ length: logits.length }, (_, token) => token).filter((token) => logits[token]! > -1e30);
+  order.sort((a, b) => logits[b]! - logits[a]! || a - b);
+  if (topK > 0) order.length = Math.min(order.length, topK);
+  const scaled = order.map((token) => (logits[token]! - logits[order[0]!]!) / temperature);
+  const total = scaled.reduce((sum, x) => sum + Math.exp(x), 0);
+  const kept = new Set<number>();
+  let margin = Infinity;
+  let before = 0;
+  order.forEach((token, i) => {
+    const inTopP = i === 0 || topP >= 1 || before / total < topP;
+    if (topP < 1 && i > 0) margin = Math.min(margin, Math.abs(before / total - topP));
+    // Equal logits are as probable as each other whatever the rounding.
+    if (minP > 0 && scaled[i]! < 0) margin = Math.min(margin, Math.abs(scaled[i]! - Math.log(minP)));
+    if (inTopP && scaled[i]! >= Math.log(minP)) kept.add(token);
+    before += Math.exp(scaled[i]!);
+  });
+  return { kept, margin };
+}
+
+/**
+ * Σ (observed − expected)² / expected, tokens expected fewer than five times taken together (Pearson 1900), and the limit that a fair
+ * sampler passes once in a thousand tries (Wilson & Hilferty 1931).
+ */
+export function chiSquare(
+  counts: readonly number[],
+  probabilities: Float64Array,
+  draws: number,
+): { value: number; limit: number } {
+  const cells: [number, number][] = [];
+  const rest: [number, number] = [0, 0];
+  counts.forEach((count, token) => {
+    const expected = probabilities[token]! * draws;
+    if (expected >= 5) cells.push([count, expected]);
+    else [rest[0], rest[1]] = [rest[0] + count, rest[1] + expected];
+  });
+  if (rest[1] > 0) cells.push(rest);
+  const value = cells.reduce((sum, [count, expected]) => sum + (count - expected) ** 2 / expected, 0);
+  const df = cells.length - 1;
+  return { value, limit: df * (1 - 2 / (9 * df) + 3.09 * Math.sqrt(2 / (9 * df))) ** 3 };
+}

@@ -1,7 +1,7 @@
 import { bf16ToNumber, f16ToNumber, numberToBf16, numberToF16 } from "../../src/base/half.ts";
 import type { DenseFormat } from "../../src/weights/quant/dense.ts";
 import { dequantiseRow, quantiseRow } from "../../src/weights/quant/grouped.ts";
-import { isDense, rowWords, type WeightLayout } from "../../src/weights/quant/layout.ts";
+import { isDense, rowWords, type ResidentLayout } from "../../src/weights/quant/layout.ts";
 
 /** A value as it comes back from storage in a format. */
 export function rounded(x: number, format: DenseFormat): number {
@@ -26,7 +26,7 @@ export function packed(values: ArrayLike<number>, format: DenseFormat): Uint32Ar
 export function stored(
   values: ArrayLike<number>,
   columns: number,
-  layout: WeightLayout,
+  layout: ResidentLayout,
 ): { words: Uint32Array<ArrayBuffer>; values: Float64Array } {
   const rows = values.length / columns;
   const words = new Uint32Array(rows * rowWords(layout, columns));

@@ -18,6 +18,7 @@ import {
 } from "../../src/kernels/batch.ts";
 import { packParams, Pipelines } from "../../src/kernels/define.ts";
 import { Graph, type Tensor } from "../../src/kernels/graph.ts";
+import { writeSampling, type SamplingOptions } from "../../src/kernels/sampling.ts";
 import { tuningFor, type Tuning } from "../../src/kernels/tuning.ts";
 
 type Words = Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>;
@@ -29,7 +30,7 @@ const POISON = 0x7fc0ffee;
 const GUARD_BYTES = 1024;
 
 /** What the host says of one sequence slot. */
-export interface SlotSetup {
+export interface SlotSetup extends SamplingOptions {
   length?: number;
   position?: number;
   token?: number;
@@ -37,10 +38,10 @@ export interface SlotSetup {
   accepted?: number;
   /** Physical pages in order. */
   pages?: readonly number[];
-  temperature?: number;
-  seed?: number;
   /** [vocab / 32] allowed tokens. */
   mask?: Words;
+  /** [vocab] of a batch with penalties. */
+  counts?: Words;
 }
 
 export interface Setup {
@@ -199,6 +200,7 @@ export class KernelBench {
       for (const buffer of [...graph.buffers, ...params]) buffer.destroy();
       const { buffer, state, pageTable, sampling, mask, tokens } = batch;
       for (const own of [buffer, ...[state, pageTable, sampling, mask, tokens].map((r) => r.buffer)]) arena.free(own);
+      if (batch.counts) arena.free(batch.counts.buffer);
       for (let i = 0; i < 3; i++) expect((await device.popErrorScope())?.message).toBeUndefined();
     }
   }
@@ -241,20 +243,20 @@ function fullPlan({ rows, slots, samples }: BatchLimits): BatchPlan {
 
 /** What the setup does not name holds a pattern that nobody can use unnoticed. */
 function writeSlots(queue: GPUQueue, batch: Batch, slots: readonly SlotSetup[]): void {
-  for (const { buffer } of [batch.state, batch.pageTable, batch.sampling, batch.mask, batch.tokens]) {
+  const { state, pageTable, sampling, mask, tokens, counts } = batch;
+  for (const { buffer } of [state, pageTable, sampling, mask, tokens, ...(counts ? [counts] : [])]) {
     queue.writeBuffer(buffer, 0, new Uint32Array(buffer.size / 4).fill(UNTOUCHED));
   }
-  const maskBytes = batch.mask.size / batch.limits.slots;
+  const maskBytes = mask.size / batch.limits.slots;
   slots.forEach((slot, i) => {
     const { length = 0, position = length, token = 0, counter = 0, accepted = 0 } = slot;
-    const state = new Uint32Array([length, position, token, counter, accepted]);
-    queue.writeBuffer(batch.state.buffer, i * state.byteLength, state);
-    const sampling = new Uint32Array([0, slot.seed ?? 0]);
-    new Float32Array(sampling.buffer)[0] = slot.temperature ?? 0;
-    queue.writeBuffer(batch.sampling.buffer, i * sampling.byteLength, sampling);
+    const words = new Uint32Array([length, position, token, counter, accepted]);
+    queue.writeBuffer(state.buffer, i * words.byteLength, words);
+    writeSampling(queue, batch, i, { temperature: 0, ...slot });
+    if (counts && slot.counts) queue.writeBuffer(counts.buffer, i * batch.limits.vocabSize * 4, slot.counts);
     const pages = new Uint32Array((slot.pages ?? []).flatMap((page, at) => [page, at]));
-    queue.writeBuffer(batch.pageTable.buffer, i * batch.limits.pagesPerSequence * 8, pages);
-    if (slot.mask) queue.writeBuffer(batch.mask.buffer, i * maskBytes, slot.mask);
+    queue.writeBuffer(pageTable.buffer, i * batch.limits.pagesPerSequence * 8, pages);
+    if (slot.mask) queue.writeBuffer(mask.buffer, i * maskBytes, slot.mask);
   });
 }
 

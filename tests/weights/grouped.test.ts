@@ -1,14 +1,13 @@
 import { describe, expect, it } from "vitest";
 import {
   dequantiseRow,
+  GROUPED,
+  GROUPED_FORMATS,
   groupedRowWords,
   integerWords,
-  LARGEST,
+  largestOf,
   quantiseRow,
-  type GroupedFormat,
 } from "../../src/weights/quant/grouped.ts";
-
-const FORMATS: GroupedFormat[] = ["q8", "q4"];
 
 /** Values like a trained row's: most small, a few large. */
 function values(length: number, seed = 1): Float32Array {
@@ -17,39 +16,68 @@ function values(length: number, seed = 1): Float32Array {
   return Float32Array.from({ length }, (_, i) => next() * next() * (i % 17 === 0 ? 8 : 1));
 }
 
-describe.each(FORMATS)("%s", (format) => {
+describe.each(GROUPED_FORMATS)("%s", (format) => {
+  const spec = GROUPED[format];
+  const largest = largestOf(spec);
+
   it.each([4, 31, 32, 33, 64, 96, 172, 256])("brings %i columns back within half a step of each group", (columns) => {
     const row = values(columns);
     const back = dequantiseRow(format, quantiseRow(format, row), columns);
-    for (let at = 0; at < columns; at += 32) {
-      const group = row.subarray(at, at + 32);
-      const step = Math.max(...group.map(Math.abs)) / LARGEST[format];
-      // Half a step, and what rounding the scale to f16 moves the largest multiple by.
-      const bound = step * (0.5 + LARGEST[format] * 2 ** -11) + 2 ** -24;
+    for (let at = 0; at < columns; at += spec.group) {
+      const group = row.subarray(at, at + spec.group);
+      const span = spec.zeros
+        ? Math.max(0, ...group) - Math.min(0, ...group)
+        : Math.max(...group.map((x) => Math.abs(x)));
+      const step = span / largest;
+      // Half a step (of zero too), and what rounding the scale to f16 moves the largest multiple by.
+      const bound = step * ((spec.zeros ? 1 : 0.5) + largest * 2 ** -11) + 2 ** -24;
       group.forEach((x, i) => expect(Math.abs(x - back[at + i]!)).toBeLessThanOrEqual(bound));
     }
   });
 
   it("keeps multiples of the scale exactly", () => {
-    const row = Float32Array.from({ length: 32 }, (_, i) => ((i % (2 * LARGEST[format] + 1)) - LARGEST[format]) / 64);
-    row[0] = LARGEST[format] / 64; // the group's largest, so that the scale is 1/64
-    expect(dequantiseRow(format, quantiseRow(format, row), 32)).toEqual(row);
+    const low = spec.zeros ? -3 : -largest;
+    const high = low + (spec.zeros ? largest : 2 * largest);
+    const row = Float32Array.from({ length: spec.group }, (_, i) => (low + (i % (high - low + 1))) / 64);
+    [row[0], row[1]] = [high / 64, low / 64]; // the group's range, so that the scale is 1/64
+    expect(dequantiseRow(format, quantiseRow(format, row), spec.group)).toEqual(row);
   });
 
   it("turns zeros into zeros, in the padding too", () => {
-    const words = quantiseRow(format, new Float32Array(40));
-    expect(dequantiseRow(format, words, 64).every((x) => x === 0)).toBe(true);
+    for (const x of [0, 1, -1]) {
+      const words = quantiseRow(format, new Float32Array(40).fill(x));
+      const back = dequantiseRow(format, words, 40);
+      expect(back.every((value) => Math.abs(value - x) < 1e-3)).toBe(true);
+      // Read as a row of 64 columns of the same groups, where that has its scales in the same place.
+      if (spec.group >= 64)
+        expect(
+          dequantiseRow(format, words, 64)
+            .subarray(40)
+            .every((value) => value === 0),
+        ).toBe(true);
+    }
   });
 
   it("lays rows out at multiples of 16 bytes, integers first", () => {
-    expect(integerWords(format, 172)).toBe(format === "q8" ? 48 : 24);
-    expect(groupedRowWords(format, 172)).toBe(format === "q8" ? 52 : 28);
+    expect(integerWords(format, 172)).toBe(spec.bits === 8 ? 48 : 24);
+    const groups = Math.ceil(172 / spec.group);
+    const bytes = (192 * spec.bits) / 8 + 4 * Math.ceil(groups / 2) + (spec.zeros ? 4 * Math.ceil(groups / 4) : 0);
+    expect(groupedRowWords(format, 172)).toBe(4 * Math.ceil(bytes / 16));
     for (const columns of [4, 60, 172, 576]) expect(groupedRowWords(format, columns) % 4).toBe(0);
   });
 
   it("clamps a scale that f16 cannot hold instead of making it infinite", () => {
     const row = new Float32Array(32).fill(1e30);
-    expect(dequantiseRow(format, quantiseRow(format, row), 32)[0]).toBe(65504 * LARGEST[format]);
+    expect(dequantiseRow(format, quantiseRow(format, row), 32)[0]).toBe(65504 * largest);
+    const back = dequantiseRow(
+      format,
+      quantiseRow(
+        format,
+        row.map((x, i) => (i & 1 ? -x : x)),
+      ),
+      32,
+    );
+    expect(back.every((x) => Number.isFinite(x))).toBe(true);
   });
 });
 

@@ -18,18 +18,6 @@ export const host = [
     ],
   ),
   ...faultsOf(
-    "src/kernels/attention.ts",
-    ["tests/kernels/variants"],
-    [
-      [
-        "attention: past the workgroup's memory",
-        "(WORKGROUP_BYTES - padding) / perHead",
-        "WORKGROUP_BYTES / perHead",
-        pure,
-      ],
-    ],
-  ),
-  ...faultsOf(
     "src/models/rope.ts",
     ["tests/models/rope"],
     [["rope tables: far scaled twice", "table(NEAR, 1, 1)", "table(NEAR, 1, scale)", pure]],

@@ -2,7 +2,7 @@ import type { Graph } from "../../../src/kernels/graph.ts";
 import type { Range } from "../../../src/kernels/batch.ts";
 import type { Linear } from "../../../src/kernels/linear.ts";
 import { DENSE_FORMATS } from "../../../src/weights/quant/dense.ts";
-import type { WeightLayout } from "../../../src/weights/quant/layout.ts";
+import type { ResidentLayout, WeightLayout } from "../../../src/weights/quant/layout.ts";
 
 /** One way to draw a kernel; every file beside this one exports a list of them, and variants.test.ts compiles them all. */
 export interface Drawing {
@@ -17,7 +17,7 @@ export const flags = (n: number): boolean[][] =>
 
 export const LAYOUTS: WeightLayout[] = [...DENSE_FORMATS, "q8", "q4"];
 
-export const layer = (layout: WeightLayout, weights: Range, bias = false): Linear => ({
+export const layer = (layout: ResidentLayout, weights: Range, bias = false): Linear => ({
   name: "test",
   inFeatures: 64,
   outFeatures: 64,

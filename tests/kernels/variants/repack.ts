@@ -1,9 +1,10 @@
 import { repackGrid, repackParams, repackSource } from "../../../src/kernels/repack.ts";
 import { DENSE_FORMATS } from "../../../src/weights/quant/dense.ts";
-import { LAYOUTS, type Drawing } from "./drawing.ts";
+import { RESIDENT_LAYOUTS } from "../../../src/weights/quant/layout.ts";
+import type { Drawing } from "./drawing.ts";
 
 export const drawings: Drawing[] = DENSE_FORMATS.flatMap((from) =>
-  LAYOUTS.map((to): Drawing => ({
+  RESIDENT_LAYOUTS.map((to): Drawing => ({
     name: `repack ${from} to ${to}`,
     draw: (graph, weights) => {
       const target = { weights, layout: to, columns: 64, firstRow: 0, rowStep: 1 };

@@ -1,0 +1,87 @@
+import { invariant } from "../base/assert.ts";
+import { rowWords } from "../weights/quant/layout.ts";
+import headLinearWgsl from "../../shaders/head_linear.wgsl?raw";
+import headLinearTransposedWgsl from "../../shaders/head_linear_transposed.wgsl?raw";
+import type { Graph, Tensor } from "./graph.ts";
+import type { Linear } from "./linear.ts";
+import { unroll } from "./unroll.ts";
+import { weightFragment } from "./weights.ts";
+
+/** Rows of x that one pass over the weights serves. */
+const TILE = 8;
+
+export interface HeadLinearOptions {
+  readonly heads: number;
+  /** A head's rows of the matrix: `count` from start + head · step on; equal parts of all rows where absent. */
+  readonly rows?: { readonly start: number; readonly count: number; readonly step: number };
+  /** y = x · W instead of x · Wᵀ: a head's x is as long as its rows are many, its result as wide as the matrix. */
+  readonly transposed?: boolean;
+  /** Elements from one head's part of x to the next one's; as many as are read where absent. */
+  readonly inputStep?: number;
+  /** Where results go: `step` elements from one head's to the next one's. A tensor without gaps where absent. */
+  readonly into?: { readonly out: Tensor; readonly step: number };
+}
+
+/**
+ * A linear layer for each head, y[m, h] = W_h · x[m, h] with W_h a head's rows of one matrix: [rows, heads · N] f32 from
+ * [rows, heads · K]. One dispatch. The matrix has to be one part.
+ */
+export function headLinear(graph: Graph, x: Tensor, layer: Linear, options: HeadLinearOptions): Tensor {
+  const { heads, transposed = false, into } = options;
+  const even = layer.outFeatures / heads;
+  const { start, count, step } = options.rows ?? { start: 0, count: even, step: even };
+  const columns = layer.inFeatures;
+  const [inputs, outputs] = transposed ? [count, columns] : [columns, count];
+  const { inputStep = inputs } = options;
+  const out = into?.out ?? graph.tensor("rows", heads * outputs);
+  const outStep = into?.step ?? outputs;
+  const [part] = layer.parts;
+  invariant(part && layer.parts.length === 1, `${layer.name} is in ${layer.parts.length} parts; heads need one`);
+  invariant((heads - 1) * step + start + count <= layer.outFeatures, `${layer.name}: rows of ${heads} heads`);
+  invariant(x.extent === "rows" && out.extent === "rows", "a linear layer for each head takes the batch's rows");
+  invariant(x.width >= (heads - 1) * inputStep + inputs, `${layer.name}: input of ${x.width} for ${heads} heads`);
+  invariant(out.width >= (heads - 1) * outStep + outputs, `${layer.name}: result of ${out.width} for ${heads} heads`);
+  invariant(
+    [columns, inputStep, x.width, transposed ? outStep : 0].every((n) => n % 4 === 0),
+    `${layer.name}: ${columns} columns, heads ${inputStep} apart: not in fours`,
+  );
+  const tile = graph.rows === 1 ? 1 : TILE;
+  graph.dispatch(
+    {
+      name: `head_linear ${layer.layout}`,
+      wgsl: unroll(transposed ? headLinearTransposedWgsl : headLinearWgsl, { TILE: tile }),
+      fragments: [weightFragment(layer.layout)],
+      params: {
+        columns: "u32",
+        rowWords: "u32",
+        rowStart: "u32",
+        rowStep: "u32",
+        count: "u32",
+        xWidth: "u32",
+        xStep: "u32",
+        outWidth: "u32",
+        outStep: "u32",
+      },
+      constants: { TILE: tile },
+      bindings: [
+        { name: "x", access: "read", type: transposed ? "array<f32>" : "array<vec4f>" },
+        { name: "weights", access: "read", type: "array<u32>" },
+        { name: "out", access: "read_write", type: transposed ? "array<vec4f>" : "array<f32>" },
+      ],
+    },
+    {
+      columns,
+      rowWords: rowWords(layer.layout, columns),
+      rowStart: start,
+      rowStep: step,
+      count,
+      xWidth: x.width,
+      xStep: inputStep,
+      outWidth: out.width,
+      outStep,
+    },
+    { x, weights: part.weights, out },
+    [Math.ceil(outputs / (transposed ? 64 : 8)), Math.ceil(graph.rows / tile), heads],
+  );
+  return out;
+}

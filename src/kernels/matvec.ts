@@ -1,0 +1,120 @@
+import { powerOfTwoAtLeast } from "../base/assert.ts";
+import { rowWords } from "../weights/quant/layout.ts";
+import laneSumsMemory from "../../shaders/fragments/lane_sums_memory.wgsl?raw";
+import laneSumsSubgroups from "../../shaders/fragments/lane_sums_subgroups.wgsl?raw";
+import matvecWgsl from "../../shaders/matvec.wgsl?raw";
+import {
+  attachEpilogue,
+  attachInput,
+  epilogueConstants,
+  EPILOGUE_PARAMS,
+  epilogueParams,
+  INPUT_PARAMS,
+  inputParams,
+  type LinearOptions,
+} from "./epilogue.ts";
+import type { Graph, Tensor } from "./graph.ts";
+import type { Linear } from "./layer.ts";
+import type { MatVecTile } from "./tuning.ts";
+import { unroll } from "./unroll.ts";
+import { block4, blockFragment, partChunks } from "./weights.ts";
+
+/** The most rows of x that one reading of the weights serves: what accumulators there are registers for. */
+export const MAX_COLUMNS = 8;
+/** Workgroup memory that every device has. */
+const WORKGROUP_BYTES = 16384;
+
+/** How a mat-vec's lanes share the work. */
+export interface MatVecShape {
+  readonly workgroup: number;
+  readonly rows: number;
+  readonly columns: number;
+  /** Columns whose sums over lanes go through workgroup memory at a time. */
+  readonly pass: number;
+  readonly slotsAColumn: number;
+  /** Lanes that share weight rows; depends on the matrix alone, so that the order of sums does. */
+  readonly lanes: number;
+}
+
+/** `blocks` along K, each a lane's unit of work, for `count` rows of x. */
+export function matVecShape(tile: MatVecTile, blocks: number, count: number, norm: boolean): MatVecShape {
+  // Even, since a gate and its up belong to one lane.
+  const rows = Math.min(4, Math.max(2, tile.rowsPerLane));
+  const columns = Math.min(MAX_COLUMNS, powerOfTwoAtLeast(count));
+  const slotsAColumn = rows + (norm ? 1 : 0);
+  let pass = columns;
+  while (pass * slotsAColumn * tile.workgroup * 4 > WORKGROUP_BYTES) pass /= 2;
+  const lanes = Math.min(tile.lanesPerRow, tile.workgroup, powerOfTwoAtLeast(blocks));
+  return { workgroup: tile.workgroup, rows, columns, pass, slotsAColumn, lanes };
+}
+
+export function matVecConstants({ workgroup, rows, columns, pass, slotsAColumn }: MatVecShape): Record<string, number> {
+  return {
+    WORKGROUP: workgroup,
+    ROWS: rows,
+    COLUMNS: columns,
+    PASS: pass,
+    SLOTS_A_COLUMN: slotsAColumn,
+    SLOTS: pass * slotsAColumn,
+  };
+}
+
+/** The grid for a part's rows and `count` rows of x; workgroups past 32768 are folded into z. */
+export function matVecGrid(shape: MatVecShape, rowCount: number, count: number): [number, number, number] {
+  const groups = Math.ceil(rowCount / ((shape.rows * shape.workgroup) / shape.lanes));
+  const x = Math.min(groups, 32768);
+  return [x, Math.ceil(count / shape.columns), Math.ceil(groups / x)];
+}
+
+/** Sums over lanes, by the device's means. */
+export function laneSums(graph: Graph): { fragment: string; enables: { enables?: ["subgroups"] } } {
+  return graph.tuning.subgroups
+    ? { fragment: laneSumsSubgroups, enables: { enables: ["subgroups"] } }
+    : { fragment: laneSumsMemory, enables: {} };
+}
+
+/** y = x · Wᵀ for few rows of x, or any number where the order of sums is to be the same (shaders/matvec.wgsl). */
+export function matVec(graph: Graph, x: Tensor, out: Tensor, layer: Linear, options: LinearOptions): void {
+  const count = graph.count(out.extent);
+  const blocks = Math.ceil(layer.inFeatures / (4 * block4(layer.layout)));
+  const shape = matVecShape(graph.tuning.matVec, blocks, count, options.norm !== undefined);
+  const [input, epilogue, sums] = [attachInput(graph, options), attachEpilogue(layer, options), laneSums(graph)];
+  // Unrolled over a whole block for one column; for more, whose code is as many times as long, over a part of it.
+  const chunks = shape.columns === 1 ? block4(layer.layout) : partChunks(layer.layout);
+  const counts = { ROWS: shape.rows, COLUMNS: shape.columns, CHUNKS: chunks };
+  const source = {
+    name: `matvec ${layer.layout}`,
+    wgsl: unroll(matvecWgsl, counts),
+    ...sums.enables,
+    fragments: [blockFragment(layer.layout), ...input.fragments, ...epilogue.fragments, sums.fragment],
+    params: { ...INPUT_PARAMS, rowWords: "u32", lanes: "u32", slots: "u32", ...EPILOGUE_PARAMS } as const,
+    bindings: [
+      { name: "x", access: "read", type: "array<vec4f>" },
+      { name: "weights", access: "read", type: "array<vec4u>" },
+      ...input.declared,
+      ...epilogue.declared,
+      { name: "out", access: "read_write", type: "array<f32>" },
+    ] as const,
+    constants: {
+      ...matVecConstants(shape),
+      CHUNKS: chunks,
+      ...epilogueConstants(options),
+      NORM: options.norm !== undefined,
+      GATHER: Boolean(options.gather),
+    },
+  };
+  for (const part of layer.parts) {
+    graph.dispatch(
+      source,
+      {
+        ...inputParams(layer.inFeatures, options.norm),
+        rowWords: rowWords(layer.layout, layer.inFeatures),
+        lanes: shape.lanes,
+        slots: shape.pass * shape.slotsAColumn,
+        ...epilogueParams(part, out.width, options),
+      },
+      { x, weights: part.weights, ...input.given, ...epilogue.given, out },
+      matVecGrid(shape, part.rowCount, count),
+    );
+  }
+}
