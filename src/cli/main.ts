@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readArgs, type Invocation } from "./args.ts";
+import { bench } from "./bench.ts";
 import { failureOf } from "./failure.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
@@ -24,6 +25,8 @@ async function run(invocation: Invocation, signal: AbortSignal): Promise<void> {
       return perplexity(invocation, signal);
     case "inspect":
       return inspect(invocation, signal);
+    case "bench":
+      return bench(invocation, signal);
   }
 }
 
