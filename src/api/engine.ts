@@ -20,12 +20,28 @@ export interface ReadOptions {
   signal?: AbortSignal;
 }
 
-const GENERATE_OPTIONS = ["maxTokens", "temperature", "seed", "stop", "n", "signal"];
+const GENERATE_OPTIONS = [
+  "maxTokens",
+  "temperature",
+  "seed",
+  "topK",
+  "topP",
+  "minP",
+  "repetitionPenalty",
+  "frequencyPenalty",
+  "presencePenalty",
+  "logitBias",
+  "logprobs",
+  "stop",
+  "n",
+  "signal",
+];
 const LOAD_OPTIONS = [
   "weights",
   "kv",
   "contextTokens",
   "memoryBytes",
+  "deterministic",
   "revision",
   "endpoint",
   "fetch",

@@ -46,15 +46,37 @@ export interface InspectArgs extends ModelArgs {
   json: boolean;
 }
 
+export interface BenchArgs {
+  command: "bench";
+  filter: string | undefined;
+  effort: "default" | "quick" | "full";
+  json: boolean;
+}
+
 export type Invocation =
-  { command: "help"; text: string } | { command: "version" } | GenerateArgs | LogitsArgs | PerplexityArgs | InspectArgs;
+  | { command: "help"; text: string }
+  | { command: "version" }
+  | GenerateArgs
+  | LogitsArgs
+  | PerplexityArgs
+  | InspectArgs
+  | BenchArgs;
 
 const text = { type: "string" } as const;
 const flag = { type: "boolean" } as const;
 const help = { type: "boolean", short: "h" } as const;
 
-/** Flags of every command. */
-const MODEL = { model: text, weights: text, kv: text, context: text, revision: text, endpoint: text, help };
+/** Flags of every command that has a model. */
+const MODEL = {
+  model: text,
+  weights: text,
+  kv: text,
+  context: text,
+  revision: text,
+  endpoint: text,
+  deterministic: flag,
+  help,
+};
 
 const FLAGS: Record<Command, NonNullable<ParseArgsConfig["options"]>> = {
   generate: {
@@ -66,6 +88,13 @@ const FLAGS: Record<Command, NonNullable<ParseArgsConfig["options"]>> = {
     "max-tokens": text,
     temperature: text,
     seed: text,
+    "top-k": text,
+    "top-p": text,
+    "min-p": text,
+    "repetition-penalty": text,
+    "frequency-penalty": text,
+    "presence-penalty": text,
+    logprobs: text,
     stop: { type: "string", multiple: true },
     n: text,
     json: flag,
@@ -73,6 +102,7 @@ const FLAGS: Record<Command, NonNullable<ParseArgsConfig["options"]>> = {
   logits: { ...MODEL, memory: text, ids: text, out: text },
   perplexity: { ...MODEL, memory: text, text, json: flag },
   inspect: { ...MODEL, tensors: flag, json: flag },
+  bench: { filter: text, quick: flag, full: flag, json: flag, help },
 };
 
 const WEIGHTS = ["published", "auto", "f32", "bf16", "f16", "q8", "q4"] as const;
@@ -91,10 +121,28 @@ export function readArgs(argv: readonly string[]): Invocation {
     if (first.startsWith("-")) throw new UsageError(`the command comes first, before ${first}.`);
     throw new UsageError(`there is no command ${JSON.stringify(first)}. Commands: ${COMMANDS.join(", ")}.`);
   }
-  return readCommand(first, new Flags(first, rest));
+  return first === "bench" ? readBench(rest) : readCommand(first, new Flags(first, rest));
 }
 
-function readCommand(command: Command, flags: Flags): Invocation {
+/** What is measured comes first: "kernels". */
+function readBench(rest: string[]): Invocation {
+  const subject = rest[0]?.startsWith("-") ? undefined : rest[0];
+  const flags = new Flags("bench", rest.slice(subject === undefined ? 0 : 1));
+  if (flags.has("help")) return { command: "help", text: HELP.bench.text };
+  if (subject === "decode" || subject === "prefill") {
+    throw flags.error(`bench ${subject} is not there yet; bench kernels is.`);
+  }
+  if (subject !== "kernels") {
+    throw flags.error(
+      `bench measures kernels; ${subject === undefined ? "say so" : `not ${JSON.stringify(subject)}`}.`,
+    );
+  }
+  if (flags.has("quick") && flags.has("full")) throw flags.error("--quick and --full exclude each other.");
+  const effort = flags.has("quick") ? "quick" : flags.has("full") ? "full" : "default";
+  return { command: "bench", filter: flags.text("filter"), effort, json: flags.has("json") };
+}
+
+function readCommand(command: Exclude<Command, "bench">, flags: Flags): Invocation {
   if (flags.has("help")) return { command: "help", text: HELP[command].text };
   const model = readModel(flags);
   const json = flags.has("json");
@@ -120,6 +168,7 @@ function readModel(flags: Flags): ModelArgs {
       memoryBytes: flags.integer("memory", 1),
       revision: flags.text("revision"),
       endpoint: flags.text("endpoint"),
+      deterministic: flags.has("deterministic") || undefined,
     }),
   };
 }
@@ -139,6 +188,13 @@ function readSampling(flags: Flags): SamplingOptions {
     maxTokens: flags.integer("max-tokens", 1),
     temperature: flags.number("temperature"),
     seed: flags.integer("seed", 0, 2 ** 32 - 1),
+    topK: flags.integer("top-k", 0),
+    topP: flags.number("top-p"),
+    minP: flags.number("min-p"),
+    repetitionPenalty: flags.number("repetition-penalty"),
+    frequencyPenalty: flags.number("frequency-penalty"),
+    presencePenalty: flags.number("presence-penalty"),
+    logprobs: flags.integer("logprobs", 0),
     stop: flags.texts("stop"),
     n: flags.integer("n", 1),
   });

@@ -44,7 +44,7 @@ function choices(result: GenerationResult, engine: Engine): string {
 
 /** What `--json` prints. Times in milliseconds. */
 function report(result: GenerationResult, loadMs: number, engine: Engine): object {
-  const { ids, text, finishReason, usage, timing } = result;
+  const { ids, text, finishReason, usage, timing, logprobs } = result;
   return {
     ids,
     text,
@@ -52,6 +52,7 @@ function report(result: GenerationResult, loadMs: number, engine: Engine): objec
     usage,
     timing: { loadMs, ...timing, tokensPerSecond: tokensPerSecond(result) },
     adapter: engine.stats().adapter,
+    ...(logprobs && { logprobs }),
     ...(result.choices.length > 1 && { choices: result.choices }),
   };
 }

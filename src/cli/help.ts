@@ -1,5 +1,5 @@
 /** The commands and what is said of them. What `perplexity` computes is defined here, for its users. */
-export const COMMANDS = ["generate", "logits", "perplexity", "inspect"] as const;
+export const COMMANDS = ["generate", "logits", "perplexity", "inspect", "bench"] as const;
 export type Command = (typeof COMMANDS)[number];
 
 export function isCommand(word: string): word is Command {
@@ -7,15 +7,18 @@ export function isCommand(word: string): word is Command {
 }
 
 const GENERATE = `tessera generate   --model M (--prompt TEXT | --ids 1,2,3 | --messages FILE) [--max-tokens N]
-                   [--temperature T] [--seed S] [--stop TEXT]… [--n N] [--weights W] [--kv K] [--json]`;
+                   [--temperature T] [--seed S] [--top-k K] [--top-p P] [--stop TEXT]… [--n N] [--weights W] [--kv K] [--json]`;
 const LOGITS = "tessera logits     --model M --ids 1,2,3 --out FILE.safetensors [--weights W] [--kv K]";
 const PERPLEXITY = "tessera perplexity --model M --text FILE [--weights W] [--kv K] [--json]";
 const INSPECT = "tessera inspect    --model M [--tensors] [--json]";
 
+const BENCH = "tessera bench      kernels [--filter WORDS] [--quick | --full] [--json]";
+
 const MODEL = `  --model M          a folder with config.json, tokenizer.json and *.safetensors: its path, its URL, or a Hub id org/name
   --weights W        resident weights: published (default), auto, f32, bf16, f16,
                      q8 or q4 (quantised while loading, 32 weights to a scale)
-  --kv K             format of the cache: f32, f16; default f32 for f32 weights, else f16
+  --kv K             format of the cache: f32, f16, int8; default f32 for f32 weights, else f16
+  --deterministic    the same request gives the same bits in any company; slower prompts
   --context N        tokens that one sequence may hold; default the checkpoint's own, at most 4096
   --revision R       of a Hub id: branch, tag or commit; default main
   --endpoint URL     another Hub than huggingface.co`;
@@ -30,6 +33,7 @@ ${GENERATE}
 ${LOGITS}
 ${PERPLEXITY}
 ${INSPECT}
+${BENCH}
 tessera COMMAND --help | --version`;
 
 function text(synopsis: string, ...parts: string[]): { synopsis: string; text: string } {
@@ -49,6 +53,12 @@ ${MEMORY}
   --max-tokens N     default 512, cut to what the context still holds
   --temperature T    0 is greedy; default 1
   --seed S           of the draw, 0 to 4294967295; the same seed gives the same tokens; default random
+  --top-k K          draw from the K likeliest tokens only; --top-p P from those that hold the probability P between
+  --top-p P          them; --min-p P from those at least P times as likely as the likeliest
+  --min-p P
+  --repetition-penalty R, --frequency-penalty F, --presence-penalty F
+                     of tokens that were there before; 1, 0 and 0 are off
+  --logprobs N       with --json: log-probabilities of each token and of the N likeliest in its place
   --stop TEXT        ends the text, and is cut from it; may be given several times
   --n N              continuations of the one prompt
   --json             one JSON object on stdout instead: ids, text, finishReason, usage {promptTokens,
@@ -92,5 +102,18 @@ ${MEMORY}
   --tensors          list every tensor too
   --json             one JSON object on stdout instead: the fields of Engine.model; heads, kvHeads, headDim; files, dtypes
                      and, with --tensors, tensors`,
+  ),
+  bench: text(
+    BENCH,
+    `Measures this device, and every kernel on it: what it can read and multiply at most, then for each kernel over the layers
+of three models its time, its rates and its share of the roof that bounds it (roofline: the longer of its bytes at the
+measured bandwidth and its operations at the measured rate). Bytes, operations, dispatches and barriers are counted, not
+timed. Times are slopes over many runs in one pass, on weights that are not in the cache; compiling is not in them.`,
+    `  --filter WORDS     only cases whose name has all these words, such as "linear q4 m1" or "attention decode"
+  --quick            the smallest model and few rounds; what a software device gets anyway
+  --full             everything on a software device too
+  --json             one JSON object on stdout instead: device, software, agent, version, date, clock, tuning,
+                     peaks {readGBs, f32GFLOPs, f16GFLOPs, dispatchUs, submitUs},
+                     cases [{name, ms, spread, gbPerS, gflopPerS, share, boundBy, bytes, flops, dispatches, …}], skipped`,
   ),
 };

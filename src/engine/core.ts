@@ -1,8 +1,10 @@
-import { DisposedError, TooLargeError } from "../base/errors.ts";
+import { invariant } from "../base/assert.ts";
+import { DisposedError } from "../base/errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Runner, StepResult } from "./runner.ts";
-import type { Scheduler, Step } from "./scheduler.ts";
+import type { Scheduler } from "./scheduler.ts";
 import type { Request } from "./sequence.ts";
+import type { Step } from "./step.ts";
 
 interface UnderWay {
   readonly step: Step;
@@ -33,15 +35,7 @@ export class Core {
   /** Starts a request. Its listener hears of everything that follows; what is wrong with it is thrown here. */
   add(request: Request): void {
     if (this.ended) throw this.ended;
-    const needed = this.scheduler.pagesNeeded(request);
-    const { total } = this.scheduler.pages;
-    if (needed > total) {
-      throw new TooLargeError(
-        `The cache of this request needs ${needed} pages, the pool has ${total}; it`,
-        needed,
-        "Ask for fewer tokens (maxTokens), a smaller n, or load with a larger memoryBytes.",
-      );
-    }
+    this.scheduler.check(request);
     this.counters.promptTokens += request.ids.length;
     this.scheduler.add(request);
     // Deferred, so that requests made together start together, and a listener never runs inside the call that made it.
@@ -74,7 +68,10 @@ export class Core {
           continue;
         }
         const oldest = this.underWay.shift();
-        if (!oldest) break;
+        if (!oldest) {
+          invariant(this.scheduler.idle || this.ended, "requests are left, but no step can be planned for them");
+          break;
+        }
         await this.finish(oldest);
       }
     } catch (error) {
@@ -88,13 +85,12 @@ export class Core {
   }
 
   private async finish({ step, result }: UnderWay): Promise<void> {
-    const { tokens, values } = await result;
+    const { tokens, values, logprobsOf } = await result;
     // An error that the device reported before these results means that they cannot be trusted.
     if (this.gpu.failure) throw this.gpu.failure;
     if (this.ended) return;
     this.counters.steps++;
-    this.counters.tokens += tokens?.length ?? 0;
-    this.scheduler.commit(step, tokens, values);
+    this.counters.tokens += this.scheduler.commit(step, tokens, values, logprobsOf);
   }
 
   private plan(): Step | null {

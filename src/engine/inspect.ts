@@ -39,7 +39,7 @@ export interface ReadCheckpoint {
   text: TextTools;
   endIds: number[];
   contextTokens: number;
-  kv: "f32" | "f16";
+  kv: KvFormat;
   info: ModelInfo;
 }
 
@@ -105,9 +105,12 @@ export async function readCheckpoint(
   const config = family.parseConfig(configJson);
   const contextTokens = contextOf(config, options.contextTokens);
   const wanted = weights === "auto" ? "published" : weights;
-  if (options.kv === "int8") throw new UnsupportedError('kv: "int8" is not there yet. Use "f16" or "f32".');
+  const { headDim, valueDim = headDim } = family.cacheSpec(config);
+  if (options.kv === "int8" && (headDim % 8 || valueDim % 8)) {
+    throw new UnsupportedError(`kv: "int8" needs heads in multiples of 8; these have ${headDim}. Use "f16" or "f32".`);
+  }
   const checkpoint = await openCheckpoint((name, s) => repo.open(name, s), signal);
-  const plan = planWeights(family.weightTable(config), checkpoint, wanted);
+  const plan = planWeights(family.weightTable(config), checkpoint, wanted, family.optionalPrefix);
   const kv = options.kv ?? (dominantFormat(plan) === "f32" ? "f32" : "f16");
   report("tokenizer", 0, 1);
   const [tokenizerJson, tokenizerConfig, generation, template] = await Promise.all([
@@ -190,7 +193,7 @@ function describe(
   let active = 0;
   let multiplied = 0;
   for (const entry of plan.table.values()) {
-    if (entry.kind === "vector") active += entry.width;
+    if (entry.kind === "vector") active += entry.tensor === undefined ? 0 : entry.width;
     else if (entry.gatherOnly) active += entry.inFeatures;
     else {
       multiplied += entry.inFeatures * entry.outFeatures;

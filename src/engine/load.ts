@@ -5,6 +5,7 @@ import { Usage } from "../gpu/arena.ts";
 import { openGpu, type Gpu } from "../gpu/device.ts";
 import { createBatch, type Range } from "../kernels/batch.ts";
 import { Pipelines } from "../kernels/define.ts";
+import type { RopeTable } from "../kernels/rope.ts";
 import { tuningFor, type Tuning } from "../kernels/tuning.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
 import { ropeTables } from "../models/rope.ts";
@@ -120,6 +121,7 @@ async function build(gpu: Gpu, parts: Parts): Promise<InProcessEngine> {
     samples: Math.max(slots, readRows),
     pagesPerSequence,
     vocabSize: config.vocabSize,
+    penalties: true,
   });
   const weights = await WeightStore.allocate(
     gpu,
@@ -127,7 +129,7 @@ async function build(gpu: Gpu, parts: Parts): Promise<InProcessEngine> {
     plan,
     Math.min(maxBinding, tuning.maxBindingBytes ?? Infinity),
   );
-  const rope = await uploadRope(gpu, family, config, contextTokens);
+  const ropes = await uploadRopes(gpu, family, config, contextTokens);
   const wantedTokens = tuning.poolTokens ?? Math.max(contextTokens, Math.min(4 * contextTokens, 16384));
   const { cache, pages } = await createCache(gpu, spec, {
     format: kv,
@@ -137,7 +139,7 @@ async function build(gpu: Gpu, parts: Parts): Promise<InProcessEngine> {
     least: pagesPerSequence,
   });
   const lookAhead = tuning.lookAhead ?? DEFAULT_LOOK_AHEAD;
-  const model = { config, weights, rope, cache };
+  const model = { config, weights, ropes, cache };
   const kernels = { ...tuningFor(gpu.info, options.deterministic), ...tuning.kernels };
   const recording = { steps: lookAhead + 1, readRows, tuning: kernels };
   const runner = await Runner.record(gpu, pipelines, family, model, batch, recording);
@@ -157,15 +159,19 @@ async function build(gpu: Gpu, parts: Parts): Promise<InProcessEngine> {
   return new InProcessEngine(gpu, core, scheduler, session, info, pageSize);
 }
 
-async function uploadRope(gpu: Gpu, family: Family, config: ModelConfig, contextTokens: number) {
-  const spec = family.rope(config, contextTokens);
-  const { near, far } = ropeTables(spec, contextTokens);
+/** A pair of tables for each rotary regime of the family; contextTokens, the longest possible request, fixes the regime. */
+async function uploadRopes(gpu: Gpu, family: Family, config: ModelConfig, contextTokens: number): Promise<RopeTable[]> {
   const upload = async (label: string, values: Float32Array<ArrayBuffer>): Promise<Range> => {
     const buffer = await gpu.arena.allocate("weights", label, values.byteLength, Usage.storage | Usage.copyDst);
     gpu.queue.writeBuffer(buffer, 0, values);
     return { buffer, offset: 0, size: buffer.size };
   };
-  return { dim: spec.dim, near: await upload("rope near", near), far: await upload("rope far", far) };
+  const tables: RopeTable[] = [];
+  for (const spec of family.ropes(config, contextTokens)) {
+    const { near, far } = ropeTables(spec, contextTokens);
+    tables.push({ dim: spec.dim, near: await upload("rope near", near), far: await upload("rope far", far) });
+  }
+  return tables;
 }
 
 /** Turns bytes into progress with the time left, from the mean rate so far. */

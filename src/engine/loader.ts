@@ -7,11 +7,12 @@ import type { Batch, Range } from "../kernels/batch.ts";
 import type { Kernel, Pipelines } from "../kernels/define.ts";
 import type { Linear, LinearPart } from "../kernels/linear.ts";
 import { repackSource } from "../kernels/repack.ts";
+import { transposeSource } from "../kernels/transpose.ts";
 import type { LinearSpec, ResidentWeights, TensorPlacement } from "../models/family.ts";
 import type { CheckpointTensor } from "../weights/checkpoint.ts";
 import type { DenseFormat } from "../weights/quant/dense.ts";
 import { rowWords } from "../weights/quant/layout.ts";
-import { cut, Uploader, type Run } from "./upload.ts";
+import { cut, turnedBytes, Uploader, type Run } from "./upload.ts";
 import { BYTES_OF, FORMAT_OF, splitRows, type WeightPlan } from "./weight-plan.ts";
 
 /** Bytes between two wanted tensors that are read through rather than asked for anew. */
@@ -24,10 +25,13 @@ export class WeightStore implements ResidentWeights {
   /** Norms and biases: f32, gathered on the host in one array, since each is tiny. */
   private host: Float32Array<ArrayBuffer> = new Float32Array(0);
   private vectorBuffer: GPUBuffer | undefined;
-  /** Where a published vector's values go in `host`. */
-  private readonly vectorTargets = new Map<string, { at: number; step: number }[]>();
-  /** Where a published matrix goes. */
-  private readonly linearTargets = new Map<string, { layer: Linear; placement: TensorPlacement; kernel: Kernel }[]>();
+  /** Where a published vector's values [from, from + count) go in `host`. */
+  private readonly vectorTargets = new Map<string, { at: number; step: number; from: number; count: number }[]>();
+  /** Where a published matrix goes; by way of `turn` where it is published transposed. */
+  private readonly linearTargets = new Map<
+    string,
+    { layer: Linear; placement: TensorPlacement; kernel: Kernel; turn: Kernel | undefined }[]
+  >();
   /** Bytes of GPU memory that the weights take. */
   bytes = 0;
 
@@ -71,17 +75,23 @@ export class WeightStore implements ResidentWeights {
       });
       return offset;
     };
-    const target = (tensor: string, at: number, step: number): void => {
-      this.vectorTargets.set(tensor, [...(this.vectorTargets.get(tensor) ?? []), { at, step }]);
+    const target = (tensor: string, at: number, step: number, from: number, count: number): void => {
+      const { name } = this.plan.tensor(tensor);
+      this.vectorTargets.set(name, [...(this.vectorTargets.get(name) ?? []), { at, step, from, count }]);
     };
+    const given: { at: number; values: readonly number[] }[] = [];
     for (const [role, spec] of this.plan.table) {
-      if (spec.kind === "vector") target(spec.tensor, place(role, spec.width), 1);
-      else if (spec.bias) {
+      if (spec.kind === "vector") {
+        const at = place(role, spec.width);
+        if (spec.tensor !== undefined) target(spec.tensor, at, 1, 0, spec.width);
+        else given.push({ at, values: spec.values ?? [] });
+      } else if (spec.bias) {
         const offset = place(`${role} bias`, spec.outFeatures);
-        for (const b of spec.bias) target(b.tensor, offset + b.firstRow, b.rowStep);
+        for (const b of spec.bias) target(b.tensor, offset + b.firstRow, b.rowStep, b.fromRow ?? 0, b.rows);
       }
     }
     this.host = new Float32Array(Math.max(4, end));
+    for (const { at, values } of given) this.host.set(values, at);
     const buffer = await this.gpu.arena.allocate(
       "weights",
       "norms and biases",
@@ -112,10 +122,13 @@ export class WeightStore implements ResidentWeights {
     const layer: Linear = { name: role, inFeatures, outFeatures, layout, parts, ...(bias && { bias }) };
     this.linears.set(role, layer);
     for (const placement of spec.tensors) {
-      const from = FORMAT_OF[this.plan.checkpoint.tensors.get(placement.tensor)!.dtype]!;
+      const { name, dtype } = this.plan.tensor(placement.tensor);
+      const from = FORMAT_OF[dtype]!;
       const kernel = pipelines.get(repackSource(from, layout));
-      const targets = this.linearTargets.get(placement.tensor) ?? [];
-      this.linearTargets.set(placement.tensor, [...targets, { layer, placement, kernel }]);
+      const turn = spec.transposed ? pipelines.get(transposeSource(from)) : undefined;
+      const targets = this.linearTargets.get(name) ?? [];
+      targets.push({ layer, placement, kernel, turn });
+      this.linearTargets.set(name, targets);
     }
   }
 
@@ -126,7 +139,7 @@ export class WeightStore implements ResidentWeights {
     onBytes: (loaded: number, total: number) => void,
     signal?: AbortSignal,
   ): Promise<void> {
-    const upload = await Uploader.create(this.gpu, compiled, batch, this.largestRow());
+    const upload = await Uploader.create(this.gpu, compiled, batch, this.largestRow(), this.largestTurned());
     try {
       let loaded = 0;
       for (const run of this.runs()) {
@@ -148,20 +161,36 @@ export class WeightStore implements ResidentWeights {
 
   private async take(upload: Uploader, tensor: CheckpointTensor, bytes: Uint8Array, offset: number): Promise<void> {
     const from = FORMAT_OF[tensor.dtype]!;
-    for (const { at, step } of this.vectorTargets.get(tensor.name) ?? []) {
+    for (const { at, step, from: first, count } of this.vectorTargets.get(tensor.name) ?? []) {
+      const begin = offset / BYTES_OF[from] - first;
       decode(bytes, from, (i, value) => {
-        this.host[at + (offset / BYTES_OF[from] + i) * step] = value;
+        if (begin + i >= 0 && begin + i < count) this.host[at + (begin + i) * step] = value;
       });
     }
-    for (const { layer, placement, kernel } of this.linearTargets.get(tensor.name) ?? []) {
-      await upload.rows(layer, placement, kernel, bytes, offset, BYTES_OF[from]);
+    for (const { layer, placement, kernel, turn } of this.linearTargets.get(tensor.name) ?? []) {
+      if (turn) await upload.strip(layer, turn, kernel, bytes, offset, BYTES_OF[from]);
+      else await upload.rows(layer, placement, kernel, bytes, offset, BYTES_OF[from]);
     }
   }
 
+  /** Bytes of the longest published row of a matrix. */
   private largestRow(): number {
     let bytes = 0;
-    for (const spec of this.plan.table.values())
-      if (spec.kind === "linear") bytes = Math.max(bytes, spec.inFeatures * 4);
+    for (const spec of this.plan.table.values()) {
+      if (spec.kind === "linear") bytes = Math.max(bytes, (spec.transposed ? spec.outFeatures : spec.inFeatures) * 4);
+    }
+    return bytes;
+  }
+
+  /** Bytes that the largest matrix that is published transposed takes on its way, in the published format. */
+  private largestTurned(): number {
+    let bytes = 0;
+    for (const targets of this.linearTargets.values()) {
+      for (const { layer, placement, turn } of targets) {
+        const from = FORMAT_OF[this.plan.tensor(placement.tensor).dtype]!;
+        if (turn) bytes = Math.max(bytes, turnedBytes(layer, BYTES_OF[from]));
+      }
+    }
     return bytes;
   }
 
@@ -169,10 +198,11 @@ export class WeightStore implements ResidentWeights {
   private runs(): Run[] {
     const wanted = new Set<string>();
     for (const spec of this.plan.table.values()) {
-      if (spec.kind === "vector") wanted.add(spec.tensor);
-      else for (const { tensor } of [...spec.tensors, ...(spec.bias ?? [])]) wanted.add(tensor);
+      if (spec.kind === "vector") {
+        if (spec.tensor !== undefined) wanted.add(spec.tensor);
+      } else for (const { tensor } of [...spec.tensors, ...(spec.bias ?? [])]) wanted.add(tensor);
     }
-    const tensors = [...wanted].map((name) => this.plan.checkpoint.tensors.get(name)!);
+    const tensors = [...wanted].map((name) => this.plan.tensor(name));
     const files = this.plan.checkpoint.files;
     tensors.sort((a, b) => files.indexOf(a.file) - files.indexOf(b.file) || a.begin - b.begin);
     const runs: Run[] = [];

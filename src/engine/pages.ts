@@ -1,19 +1,30 @@
 import { ArgumentError } from "../base/errors.ts";
 import { invariant } from "../base/assert.ts";
+import { PrefixIndex } from "./prefix.ts";
 
 /**
- * The pages of one pool: who holds them, not what is in them. Pure, so that it can be tested by the thousand.
- * A page with more than one holder is shared and read-only; the scheduler sees to that by copying what a fork writes.
+ * The pages of one pool: who holds them, not what is in them. Pure, so that it can be tested by the thousand. A page is
+ *
+ *   free    nobody holds it, and what is in it means nothing;
+ *   used    it has holders; with more than one it is shared and read-only (the scheduler copies what a fork writes);
+ *   cached  nobody holds it, but the prefix index knows its tokens: it can be held again, or given away.
  */
 export class PagePool {
   private readonly free: number[];
   private readonly holders: Uint16Array;
+  /**
+   * Cached pages, the least recently used first: a Set keeps the order of insertion. Sequences release their last page first,
+   * and who holds a page holds those before it, so a page always comes after all that follow it in its chain.
+   */
+  private readonly kept = new Set<number>();
   private sharedCount = 0;
+  private releases = 0;
 
   /** `seed` shuffles the order in which pages are given, so that tests do not live on the identity. */
   constructor(
     readonly total: number,
     seed?: number,
+    readonly prefix = new PrefixIndex(),
   ) {
     if (total < 1) throw new ArgumentError(`a pool of ${total} pages holds nothing`);
     this.free = Array.from({ length: total }, (_, i) => total - 1 - i);
@@ -21,12 +32,17 @@ export class PagePool {
     this.holders = new Uint16Array(total);
   }
 
+  /** Pages that can be given: free and cached ones. */
   get available(): number {
-    return this.free.length;
+    return this.free.length + this.kept.size;
   }
 
   get used(): number {
-    return this.total - this.free.length;
+    return this.total - this.available;
+  }
+
+  get cached(): number {
+    return this.kept.size;
   }
 
   /** Pages with more than one holder. */
@@ -34,33 +50,59 @@ export class PagePool {
     return this.sharedCount;
   }
 
-  /** `count` pages with one holder each, or null, and then nothing has changed. */
+  /** Grows whenever pages may have become available. */
+  get changes(): number {
+    return this.releases;
+  }
+
+  isHeld(page: number): boolean {
+    return this.holders[page]! > 0;
+  }
+
+  /** `count` pages with one holder each, cached ones last; or null, and then nothing has changed. */
   allocate(count: number): number[] | null {
-    if (count > this.free.length) return null;
+    if (count > this.available) return null;
+    while (this.free.length < count) this.evict();
     const pages = this.free.splice(this.free.length - count).reverse();
     for (const page of pages) this.holders[page] = 1;
     return pages;
   }
 
-  /** Another holder for each of the pages. */
+  /** Another holder for each of the pages; they are held by somebody, or cached. */
   share(pages: readonly number[]): void {
     for (const page of pages) {
       const holders = this.holders[page]!;
-      invariant(holders > 0, `page ${page} is shared but nobody holds it`);
+      invariant(holders > 0 || this.kept.delete(page), `page ${page} is shared but nobody holds it`);
       if (holders === 1) this.sharedCount++;
       this.holders[page] = holders + 1;
     }
   }
 
-  /** One holder less; a page without any is free again. */
+  /** One holder less, the last page first; a page without any is cached if its tokens are known, and else free. */
   release(pages: readonly number[]): void {
-    for (const page of pages) {
+    if (pages.length > 0) this.releases++;
+    for (const page of pages.toReversed()) {
       const holders = this.holders[page]!;
       invariant(holders > 0, `page ${page} is released but nobody holds it`);
       this.holders[page] = holders - 1;
       if (holders === 2) this.sharedCount--;
-      if (holders === 1) this.free.push(page);
+      if (holders > 1) continue;
+      if (this.prefix.has(page)) this.kept.add(page);
+      else this.free.push(page);
     }
+  }
+
+  /** Frees every cached page: what they hold is wrong, or no longer there. */
+  forget(): void {
+    while (this.kept.size > 0) this.evict();
+  }
+
+  private evict(): void {
+    const [page] = this.kept;
+    invariant(page !== undefined && !this.isHeld(page), "a page to evict is cached and nobody holds it");
+    this.kept.delete(page);
+    this.prefix.remove(page);
+    this.free.push(page);
   }
 }
 

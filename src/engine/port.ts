@@ -22,6 +22,22 @@ export interface SamplingOptions {
   temperature?: number;
   /** 32-bit seed of the draw; default: random. The same seed gives the same tokens. */
   seed?: number;
+  /** Only the k likeliest tokens may be drawn; default 0, off. */
+  topK?: number;
+  /** Only the likeliest tokens that hold this much probability between them; default 1, off. After `topK`. */
+  topP?: number;
+  /** Only tokens at least this likely in relation to the likeliest; default 0, off. After `topP`. */
+  minP?: number;
+  /** Divides the positive logits and multiplies the negative ones of tokens seen in prompt or answer; default 1, off. */
+  repetitionPenalty?: number;
+  /** Taken from a token's logit once for each time it was generated; default 0. */
+  frequencyPenalty?: number;
+  /** Taken from the logit of every token that was generated; default 0. */
+  presencePenalty?: number;
+  /** Added to the logits of these ids; at most 300. */
+  logitBias?: Record<number, number>;
+  /** Log-probabilities of the chosen token and of this many best ones, at most 20; default: none. */
+  logprobs?: number;
   /** Text that ends a generation; it and what follows is cut from `text`. */
   stop?: string[];
   /** How many continuations of the one prompt; default 1. They share the prompt's pages. */
@@ -32,6 +48,18 @@ export type PortInput = string | number[] | ChatMessage[];
 
 export type FinishReason = "stop" | "length" | "abort" | "tool_calls";
 
+/** A token and its natural log-probability. */
+export interface TokenLogprob {
+  id: number;
+  logprob: number;
+}
+
+/** One token's, after penalties, bias and mask, at temperature 1, before top-k, top-p and min-p. */
+export interface Logprobs extends TokenLogprob {
+  /** The best tokens, the best first: as many as were asked for. */
+  top: TokenLogprob[];
+}
+
 /** A piece of a generation, in order. `text` is what became final with these ids, perhaps empty. */
 export interface Delta {
   /** Which of the `n` choices. */
@@ -39,6 +67,8 @@ export interface Delta {
   ids: number[];
   text: string;
   channel: "final" | "reasoning" | "tool";
+  /** One for each id, where asked for. */
+  logprobs?: Logprobs[];
 }
 
 export interface Usage {
@@ -52,6 +82,8 @@ export interface Choice {
   ids: number[];
   text: string;
   finishReason: FinishReason;
+  /** One for each id, where asked for. */
+  logprobs?: Logprobs[];
 }
 
 /** Milliseconds on the engine's clock. `decode` is from the first token to the last. */
@@ -106,8 +138,15 @@ export interface EngineStats {
   submits: number;
   /** Milliseconds of JavaScript spent planning and encoding steps. */
   hostMs: number;
+  /** Sequences that have a slot, and requests that wait for one; a preempted request waits again. */
   running: number;
   waiting: number;
+  /** Requests whose pages were taken for others, and that are computed again later. */
+  preemptions: number;
+  /** Rows computed. */
+  rows: { prefill: number; decode: number };
+  /** Tokens of prompts that were in the cache already, and pages that nobody holds but the cache still knows. */
+  prefix: { hitTokens: number; cachedPages: number };
   pages: { total: number; used: number; shared: number; tokensPerPage: number };
   /** GPU bytes this engine holds, in all and by kind. */
   gpuBytes: { total: number; byKind: Record<string, number> };

@@ -1,22 +1,38 @@
+import { bug, invariant } from "../base/assert.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { submit } from "../gpu/pass.ts";
 import { Readback } from "../gpu/readback.ts";
 import { copyPages } from "../kernels/pages.ts";
-import { BatchWriter, SAMPLING_WORDS, STATE_WORDS, type Batch } from "../kernels/batch.ts";
+import { BatchWriter, NO_TOKEN, STATE_WORDS, type Batch } from "../kernels/batch.ts";
 import type { Pipelines } from "../kernels/define.ts";
 import { Graph, GraphBuffers, type Outputs, type Program, type Tensor } from "../kernels/graph.ts";
 import { advance, sample, score } from "../kernels/sample.ts";
+import { hasPenalties, MAX_LOGPROBS, writeCounts, writeSampling } from "../kernels/sampling.ts";
 import type { Tuning } from "../kernels/tuning.ts";
 import type { Family, ModelConfig, Resident } from "../models/family.ts";
-import type { SlotSetup, Step } from "./scheduler.ts";
+import type { Logprobs, TokenLogprob } from "./port.ts";
+import type { Growth, SlotSetup, Step } from "./step.ts";
 
-/** Results of a step on their way. Exactly one is not null once it resolves, or none for a step without a head. */
+/** Results of a step on their way. Tokens or values are not null once it resolves; neither for a step without a head. */
 export interface StepResult {
   readonly tokens: Uint32Array | null;
   readonly values: Float32Array | null;
+  /** After a step with processors: log-probabilities of a sample's token and of the `count` best ones. */
+  readonly logprobsOf?: (sample: number, count: number) => Logprobs;
 }
 
 type Head = Step["head"];
+
+/** What a program is recorded for: at most so many rows, samples, and entries of a sequence. */
+interface Shape {
+  readonly rows: number;
+  readonly samples: number;
+  readonly head: Head;
+  readonly longest: number;
+}
+
+/** Up to these attention splits the cache of each row among workgroups. */
+const FEW_ROWS = 8;
 
 /** Rows that programs are recorded for; a step takes the smallest that holds it. */
 function rowBuckets(limit: number): number[] {
@@ -29,6 +45,8 @@ export class Runner {
   private readonly copyProgram: Program[] = [];
   private readonly writer: BatchWriter;
   private readonly buckets: { rows: number[]; samples: number[]; read: number };
+  /** What goes into a page table, reused. */
+  private readonly table: Uint32Array<ArrayBuffer>;
 
   private constructor(
     private readonly gpu: Gpu,
@@ -39,9 +57,12 @@ export class Runner {
     private readonly ring: Readback,
     private readonly logits: Readback,
     readRows: number,
+    /** Entries of one split of the cache. */
+    private readonly split: number,
   ) {
     this.writer = new BatchWriter(batch, gpu.queue);
-    const { rows, slots } = batch.limits;
+    const { rows, slots, pagesPerSequence } = batch.limits;
+    this.table = new Uint32Array(pagesPerSequence * 2);
     this.buckets = { rows: rowBuckets(rows), samples: [...new Set([1, slots])], read: readRows };
   }
 
@@ -57,14 +78,17 @@ export class Runner {
     batch: Batch,
     options: { steps: number; readRows: number; tuning: Tuning },
   ): Promise<Runner> {
-    const ring = await Readback.create(gpu.arena, "results", options.steps, batch.limits.samples * 4);
+    const ring = await Readback.create(gpu.arena, "results", options.steps, resultBytes(batch));
     const logits = await Readback.create(gpu.arena, "logits", 1, options.readRows * model.config.vocabSize * 4);
-    const runner = new Runner(gpu, batch, model.config.vocabSize, model.cache.pageSize, ring, logits, options.readRows);
-    const graphs = [...runner.shapes()].map(({ rows, samples, head }) => {
-      const graph = new Graph(pipelines, batch, rows, samples, options.tuning);
+    const { vocabSize } = model.config;
+    const { split } = options.tuning.attention;
+    const runner = new Runner(gpu, batch, vocabSize, model.cache.pageSize, ring, logits, options.readRows, split);
+    const graphs = [...runner.shapes()].map((shape) => {
+      const { rows, samples, head, longest } = shape;
+      const graph = new Graph(pipelines, batch, rows, samples, options.tuning, longest);
       const output = drawStep(graph, family, model, head);
       const outputs: Record<string, Tensor> = output ? { output } : {};
-      return { key: keyOf(rows, samples, head), graph, outputs };
+      return { key: keyOf(shape), graph, outputs };
     });
     const buffers = new GraphBuffers(gpu.device, gpu.arena);
     await buffers.reserve(graphs);
@@ -75,67 +99,119 @@ export class Runner {
     return runner;
   }
 
-  private *shapes(): Iterable<{ rows: number; samples: number; head: Head }> {
-    for (const rows of this.buckets.rows) {
-      for (const samples of this.buckets.samples) {
-        if (samples === 1 || rows > 1) yield { rows, samples, head: "sample" };
-      }
-      yield { rows, samples: 1, head: "none" };
+  /** Few rows have a program without a merge of splits of the cache, for as long as one split holds every sequence. */
+  private lengths(rows: number): number[] {
+    const capacity = this.batch.limits.pagesPerSequence * this.pageSize;
+    return rows <= FEW_ROWS && this.split < capacity ? [this.split, Infinity] : [Infinity];
+  }
+
+  private *shapes(): Iterable<Shape> {
+    const { rows, read } = this.buckets;
+    for (const n of rows) for (const longest of this.lengths(n)) yield* this.shapesOf(n, longest);
+    yield { rows: read, samples: read, head: "logits", longest: Infinity };
+    yield { rows: read, samples: read, head: "score", longest: Infinity };
+  }
+
+  private *shapesOf(rows: number, longest: number): Iterable<Shape> {
+    for (const samples of this.buckets.samples) {
+      if (samples > 1 && rows === 1 && this.buckets.rows.length > 1) continue;
+      yield { rows, samples, head: "sample", longest };
+      yield { rows, samples, head: "process", longest };
     }
-    const { read } = this.buckets;
-    yield { rows: read, samples: read, head: "logits" };
-    yield { rows: read, samples: read, head: "score" };
+    yield { rows, samples: 1, head: "none", longest };
   }
 
   /** Encodes and submits; the promise resolves when the results are on the host. Nothing here waits for the GPU. */
   run(step: Step): Promise<StepResult> {
     for (const setup of step.setups) this.setUp(setup);
+    for (const growth of step.growths) this.grow(growth);
     this.writer.write(step.batch);
     const program = this.programFor(step);
-    const programs = [...(step.batch.copies.length ? this.copyProgram : []), program].map((p) => p.dispatches);
+    // Forks copy their page after the forward, which fills it; they write to it from the next step on.
+    const programs = [program, ...(step.batch.copies.length ? this.copyProgram : [])].map((p) => p.dispatches);
     if (step.head === "none") {
       submit(this.gpu, programs);
       return Promise.resolve({ tokens: null, values: null });
     }
-    const count = step.batch.samples.length;
-    const source = step.head === "sample" ? this.batch.tokens.buffer : program.outputs["output"]!.buffer;
-    const logits = step.head === "logits";
-    const pending = (logits ? this.logits : this.ring).take(source, count * (logits ? this.vocabSize : 1) * 4);
+    const { head } = step;
+    const source = head === "sample" ? this.batch.tokens.buffer : program.outputs["output"]!.buffer;
+    const words = { sample: 1, process: RANKED_WORDS, logits: this.vocabSize, score: 1 }[head];
+    const ring = head === "logits" ? this.logits : this.ring;
+    const pending = ring.take(source, step.batch.samples.length * words * 4);
     submit(this.gpu, programs, [pending.copy]);
-    return pending.read().then((bytes) => {
-      const sampled = step.head === "sample";
-      return { tokens: sampled ? new Uint32Array(bytes) : null, values: sampled ? null : new Float32Array(bytes) };
+    return pending.read().then((bytes): StepResult => {
+      if (head === "sample") return { tokens: new Uint32Array(bytes), values: null };
+      if (head === "process") return rankedResult(bytes);
+      return { tokens: null, values: new Float32Array(bytes) };
     });
   }
 
   private programFor(step: Step): Program & Outputs {
-    const reading = step.head === "logits" || step.head === "score";
-    const rows = reading ? this.buckets.read : this.buckets.rows.find((n) => n >= step.rows)!;
-    const samples = reading
-      ? this.buckets.read
-      : step.head === "none"
-        ? 1
-        : this.buckets.samples.find((n) => n >= step.batch.samples.length)!;
-    return this.programs.get(keyOf(rows, samples, step.head))!;
+    const { rows, samples, read } = this.buckets;
+    const { head, batch } = step;
+    if (head === "logits" || head === "score") {
+      return this.programs.get(keyOf({ rows: read, samples: read, head, longest: Infinity }))!;
+    }
+    const drawn = head === "none" ? 1 : samples.find((n) => n >= batch.samples.length)!;
+    // One row may be drawn from several times (forks), but there is no program of one row for that.
+    for (const n of rows.filter((count) => count >= step.rows)) {
+      const longest = this.lengths(n).find((most) => most >= step.longest)!;
+      const program = this.programs.get(keyOf({ rows: n, samples: drawn, head, longest }));
+      if (program) return program;
+    }
+    return bug(`no program for ${step.rows} rows and ${drawn} samples`);
   }
 
-  private setUp({ slot, pages, length, temperature, seed }: SlotSetup): void {
+  private setUp({ slot, length, counter, sampling, sequence }: SlotSetup): void {
     const { batch, gpu } = this;
     const state = new Uint32Array(STATE_WORDS);
     state[0] = length;
     state[1] = length;
+    state[3] = counter;
     gpu.queue.writeBuffer(batch.state.buffer, slot * STATE_WORDS * 4, state);
-    const options = new DataView(new ArrayBuffer(SAMPLING_WORDS * 4));
-    options.setFloat32(0, temperature, true);
-    options.setUint32(4, seed, true);
-    gpu.queue.writeBuffer(batch.sampling.buffer, slot * SAMPLING_WORDS * 4, options.buffer);
-    const table = new Uint32Array(pages.length * 2);
-    pages.forEach((page, i) => table.set([page, i * this.pageSize], i * 2));
-    gpu.queue.writeBuffer(batch.pageTable.buffer, slot * batch.limits.pagesPerSequence * 8, table);
+    if (!sampling) return;
+    writeSampling(gpu.queue, batch, slot, sampling);
+    if (hasPenalties(sampling)) writeCounts(gpu.queue, batch, slot, sequence.group.ids, sequence.received);
+  }
+
+  /** New entries of a page table. What was submitted before still reads the old ones: writes keep the queue's order. */
+  private grow({ slot, at, pages }: Growth): void {
+    const { table, batch } = this;
+    const { pagesPerSequence } = batch.limits;
+    invariant(at + pages.length <= pagesPerSequence, "a page table holds one context");
+    pages.forEach((page, i) => {
+      table[2 * i] = page;
+      table[2 * i + 1] = (at + i) * this.pageSize;
+    });
+    const offset = (slot * pagesPerSequence + at) * 8;
+    this.gpu.queue.writeBuffer(batch.pageTable.buffer, offset, table, 0, pages.length * 2);
   }
 }
 
-const keyOf = (rows: number, samples: number, head: Head): string => `${head} ${rows} ${samples}`;
+/** Words of one sample of a step with processors: (token u32, log-probability f32) of its choice and of the best ones. */
+const RANKED_WORDS = 2 * (1 + MAX_LOGPROBS);
+
+/** The most that a step other than a reading of logits brings back. */
+function resultBytes({ limits: { samples, slots } }: Batch): number {
+  return Math.max(samples, slots * RANKED_WORDS) * 4;
+}
+
+function rankedResult(bytes: ArrayBuffer): StepResult {
+  const [words, floats] = [new Uint32Array(bytes), new Float32Array(bytes)];
+  const entry = (at: number): TokenLogprob => ({ id: words[at]!, logprob: floats[at + 1]! });
+  return {
+    tokens: words.filter((_, i) => i % RANKED_WORDS === 0),
+    values: null,
+    logprobsOf: (sample, count) => {
+      const at = sample * RANKED_WORDS;
+      const top = Array.from({ length: count }, (_, i) => entry(at + 2 * (i + 1)));
+      // Fewer where fewer are allowed.
+      return { ...entry(at), top: top.filter(({ id }) => id !== NO_TOKEN) };
+    },
+  };
+}
+
+const keyOf = ({ rows, samples, head, longest }: Shape): string => `${head} ${rows} ${samples} ${longest}`;
 
 /** One step of a model: forward, head, what is made of the logits, and the advance of every sequence. */
 function drawStep<C extends ModelConfig>(
@@ -149,7 +225,8 @@ function drawStep<C extends ModelConfig>(
   if (head !== "none") {
     const logits = family.head(graph, model, hidden);
     if (head === "sample") sample(graph, logits);
-    output = head === "logits" ? logits : head === "score" ? score(graph, logits) : undefined;
+    else if (head === "process") output = sample(graph, logits, { filters: true, logprobs: true }).logprobs;
+    else output = head === "logits" ? logits : score(graph, logits);
   }
   advance(graph);
   return output;

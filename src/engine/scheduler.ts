@@ -1,8 +1,13 @@
+import type { Logprobs } from "./port.ts";
 import { invariant } from "../base/assert.ts";
-import { GpuError } from "../base/errors.ts";
-import { NO_TOKEN, type BatchPlan } from "../kernels/batch.ts";
+import { ArgumentError, GpuError, TooLargeError } from "../base/errors.ts";
+import { NO_TOKEN } from "../kernels/batch.ts";
 import type { PagePool } from "./pages.ts";
-import { Sequence, type Group, type Request } from "./sequence.ts";
+import { Paging } from "./paging.ts";
+import { before, Group, type Request, type Sequence } from "./sequence.ts";
+import { Draft, type Step } from "./step.ts";
+
+export type { SlotSetup, Step } from "./step.ts";
 
 export interface SchedulerLimits {
   /** Rows of one step: the token budget that chunks prefill. */
@@ -11,111 +16,137 @@ export interface SchedulerLimits {
   readonly readRows: number;
   readonly slots: number;
   readonly pageSize: number;
-}
-
-/** What the GPU must know of a slot before its first step. */
-export interface SlotSetup {
-  readonly slot: number;
-  readonly pages: readonly number[];
-  /** Entries that are in the cache already: a fork starts at its parent's prompt. */
-  readonly length: number;
-  readonly temperature: number;
-  readonly seed: number;
-}
-
-/** One step: what to run, and what its results mean. */
-export interface Step {
-  readonly head: "sample" | "logits" | "score" | "none";
-  readonly batch: BatchPlan;
-  readonly rows: number;
-  /** Slots to set up before this step. */
-  readonly setups: readonly SlotSetup[];
-  readonly sequences: readonly Sequence[];
-  /** For each sample, whose it is. */
-  readonly sampled: readonly Sequence[];
+  /** Names what a page holds besides its tokens: weights and their layout, cache format. Pages are shared within one salt. */
+  readonly salt?: string;
 }
 
 /**
- * Continuous batching, pure: requests come in, steps come out. First come, first served; a request is admitted when slots and
- * the pages of its worst case are there, so that nothing that runs can starve for pages. Decode rows go before prefill
- * rows, and a long prompt is cut to what is left of the step, so that no prompt stalls those who are already talking.
+ * Continuous batching, pure: requests come in, steps come out.
+ *
+ * Order is by priority, then first come, first served; nobody overtakes a request that waits for room. Decode rows go before
+ * prefill rows, and a long prompt is cut to what is left of the step, so that no prompt stalls those who are already talking.
+ *
+ * Pages are given as rows are planned. When none are left, the last in order is preempted: it drains, gives everything
+ * back, and waits in its old place until there is room to compute its known tokens again. So the first in order always
+ * goes on, and since it fits alone (`check`), everybody is served in the end.
  */
 export class Scheduler {
-  private readonly waiting: Request[] = [];
+  readonly counters = { preemptions: 0, hitTokens: 0, prefillRows: 0, decodeRows: 0 };
+  private readonly waiting: Group[] = [];
   private readonly groups: Group[] = [];
   private readonly freeSlots: number[];
-  private setups: SlotSetup[] = [];
-  private copies: { from: number; to: number }[] = [];
+  private readonly paging: Paging;
+  private arrivals = 0;
   private lastWasRead = false;
   private logitsUnderWay = false;
+  /** Who found no room, and the pool's state then: until that changes there is no need to look again. */
+  private blocked: { group: Group; changes: number } | undefined;
 
   constructor(
     private readonly limits: SchedulerLimits,
     readonly pages: PagePool,
   ) {
+    this.paging = new Paging(pages, limits.pageSize);
     this.freeSlots = Array.from({ length: limits.slots }, (_, i) => limits.slots - 1 - i);
   }
 
-  get counts(): { running: number; waiting: number } {
-    return { running: this.groups.reduce((n, g) => n + g.sequences.length, 0), waiting: this.waiting.length };
+  /** For `EngineStats`. */
+  get counts() {
+    const { preemptions, hitTokens, prefillRows, decodeRows } = this.counters;
+    return {
+      running: this.groups.reduce((n, g) => n + g.sequences.length, 0),
+      waiting: this.waiting.length,
+      preemptions,
+      rows: { prefill: prefillRows, decode: decodeRows },
+      prefix: { hitTokens, cachedPages: this.pages.cached },
+    };
   }
 
-  /** Pages that a request takes when nothing is shared but the prompt's full pages. */
+  /** Nobody runs and nobody waits. */
+  get idle(): boolean {
+    return this.groups.length + this.waiting.length === 0;
+  }
+
+  /** Pages that a request takes at most, when it shares nothing but its own prompt. */
   pagesNeeded(request: Request): number {
-    const { whole, own } = this.worstCase(request);
-    return whole + (request.n - 1) * own;
+    return this.paging.worstCase(request);
+  }
+
+  /** @throws ArgumentError or TooLargeError for a request that could never be run */
+  check(request: Request): void {
+    const { ids, n, task, priority = 0 } = request;
+    const { slots } = this.limits;
+    if (!Number.isInteger(n) || n < 1 || n > slots) {
+      throw new ArgumentError(`n is ${n}; this engine runs 1 to ${slots} sequences at a time.`);
+    }
+    if (!Number.isFinite(priority)) throw new ArgumentError(`priority is ${priority}; it has to be a finite number.`);
+    if (ids.length < (task.kind === "score" ? 2 : 1)) throw new ArgumentError(`${ids.length} ids are too few.`);
+    if (task.kind === "generate" && !(task.maxTokens >= 1)) {
+      throw new ArgumentError(`maxTokens is ${task.maxTokens}; it has to be an integer ≥ 1.`);
+    }
+    if (task.kind !== "generate" && n > 1) throw new ArgumentError(`n is ${n}; rows are read once.`);
+    const needed = this.pagesNeeded(request);
+    if (needed <= this.pages.total) return;
+    throw new TooLargeError(
+      `The cache of this request needs ${needed} pages, the pool has ${this.pages.total}; it`,
+      needed,
+      "Ask for fewer tokens (maxTokens), a smaller n, or load with a larger memoryBytes.",
+    );
   }
 
   add(request: Request): void {
-    this.waiting.push(request);
+    insert(this.waiting, new Group(request, this.arrivals++, this.limits.salt ?? ""));
   }
 
   /** Ends a request, or one choice of it, with `reason`. Pages go back when no step that is under way uses them. */
   cancel(request: Request, reason: "abort" | "stop", choice?: number): void {
-    const at = this.waiting.indexOf(request);
-    if (at >= 0) {
-      this.waiting.splice(at, 1);
-      for (let i = 0; i < request.n; i++) request.listener.onFinish?.(i, reason);
-      request.listener.onDone();
-      return;
-    }
-    const group = this.groups.find((g) => g.request === request);
-    if (!group) return;
-    for (const sequence of [...group.sequences]) {
+    const group = [...this.waiting, ...this.groups].find((g) => g.request === request);
+    for (const sequence of [...(group?.sequences ?? [])]) {
       if (choice === undefined || sequence.choice === choice) this.finish(sequence, reason);
     }
   }
 
   /** Ends everything with an error: the device is gone. */
   fail(error: Error): void {
-    const requests = [...this.waiting.splice(0), ...this.groups.splice(0).map((g) => g.request)];
-    for (const request of requests) request.listener.onError(error);
+    const groups = [...this.waiting.splice(0), ...this.groups.splice(0)];
+    for (const sequence of groups.flatMap((g) => g.sequences.splice(0))) {
+      sequence.finished ??= "abort";
+      this.vacate(sequence);
+    }
+    for (const { request } of groups) request.listener.onError(error);
   }
 
   /** The next step, or null when there is nothing to compute before results come back. */
   plan(): Step | null {
     this.admit();
-    const readers = this.groups.filter(({ request: { task }, sequences }) => {
-      // Logits are large, so there is room for one step's on their way to the host.
-      const wait = task.kind === "logits" && this.logitsUnderWay;
-      return task.kind !== "generate" && !wait && sequences[0]!.runnable;
-    });
-    const runnable = this.groups.flatMap((g) => (g.request.task.kind === "generate" ? g.sequences : []));
-    const generating = runnable.filter((s) => s.runnable);
     // A step has one kind of head: readers and generators take turns.
-    const read = readers.length > 0 && (generating.length === 0 || !this.lastWasRead);
-    if (!read && generating.length === 0) return null;
-    this.lastWasRead = read;
-    const step = read ? this.planRead(readers[0]!) : this.planGenerate(generating);
-    for (const sequence of step.sequences) sequence.inFlight++;
-    if (step.head === "logits") this.logitsUnderWay = true;
+    const [first, second] = this.lastWasRead ? [false, true] : [true, false];
+    return this.planKind(first) ?? this.planKind(second);
+  }
+
+  private planKind(read: boolean): Step | null {
+    const step = read ? this.planRead() : this.planGenerate();
+    if (step) this.lastWasRead = read;
     return step;
   }
 
-  /** Takes a step's results: token ids for "sample", else f32 values by row. */
-  commit(step: Step, tokens: Uint32Array | null, values: Float32Array | null): void {
+  /**
+   * Takes a step's results: token ids where it drew, with what `logprobsOf` gives of each where it was asked for, else f32
+   * values by row. Returns how many tokens were given out.
+   */
+  commit(
+    step: Step,
+    tokens: Uint32Array | null,
+    values: Float32Array | null,
+    logprobsOf?: (sample: number, count: number) => Logprobs,
+  ): number {
+    let given = 0;
     step.sampled.forEach((sequence, i) => {
-      if (tokens && !sequence.finished) this.receive(sequence, tokens[i]!);
+      if (!tokens || sequence.finished) return;
+      const { task } = sequence.group.request;
+      const wanted = task.kind === "generate" ? task.sampling.logprobs : null;
+      const logprobs = wanted === null ? undefined : logprobsOf?.(i, wanted);
+      if (this.receive(sequence, tokens[i]!, logprobs)) given++;
     });
     if (step.head === "logits") this.logitsUnderWay = false;
     const reader = step.sequences[0];
@@ -125,161 +156,247 @@ export class Scheduler {
     }
     for (const sequence of step.sequences) {
       sequence.inFlight--;
-      const { task } = sequence.group.request;
-      const readAll = task.kind !== "generate" && !sequence.prefilling && sequence.inFlight === 0;
-      if (readAll && !sequence.finished) this.finish(sequence, "stop");
+      const reads = sequence.group.request.task.kind !== "generate";
+      if (reads && !sequence.finished && !sequence.prefilling && sequence.inFlight === 0) this.finish(sequence, "stop");
       else this.settle(sequence);
     }
+    return given;
   }
 
-  private receive(sequence: Sequence, token: number): void {
+  private receive(sequence: Sequence, token: number, logprobs?: Logprobs): boolean {
     const { request } = sequence.group;
     const { task, listener, endIds } = request;
     invariant(task.kind === "generate", "only generations receive tokens");
-    sequence.received++;
     if (token === NO_TOKEN) {
       listener.onError(new GpuError("The model's logits are not finite numbers; no token can be drawn from them."));
-      return this.cancel(request, "abort");
+      this.cancel(request, "abort");
+      return false;
     }
-    if (endIds.has(token)) return this.finish(sequence, "stop");
-    listener.onToken?.(sequence.choice, token); // may cancel: a stop string
-    if (!sequence.finished && sequence.received === task.maxTokens) this.finish(sequence, "length");
+    if (endIds.has(token)) {
+      this.finish(sequence, "stop");
+      return false;
+    }
+    sequence.received.push(token);
+    this.paging.index(sequence);
+    listener.onToken?.(sequence.choice, token, logprobs); // may cancel: a stop string
+    if (!sequence.finished && sequence.received.length === task.maxTokens) this.finish(sequence, "length");
+    return true;
   }
 
   private finish(sequence: Sequence, reason: "stop" | "length" | "abort"): void {
     if (sequence.finished) return;
+    const { group } = sequence;
+    // Another one will prefill, from the start, and the others fork from that.
+    if (!group.forked && group.leader === sequence) for (const other of group.sequences) other.placed = false;
     sequence.finished = reason;
-    sequence.group.request.listener.onFinish?.(sequence.choice, reason);
+    group.request.listener.onFinish?.(sequence.choice, reason);
     this.settle(sequence);
   }
 
-  /** Gives slot and pages back once the sequence is finished and nothing under way touches them. */
+  /** Lets go of a sequence that is over, or of a group that was preempted, once nothing under way touches them. */
   private settle(sequence: Sequence): void {
     const { group } = sequence;
-    if (!sequence.finished || sequence.inFlight > 0 || !group.sequences.includes(sequence)) return;
-    group.sequences.splice(group.sequences.indexOf(sequence), 1);
-    this.freeSlots.push(sequence.slot);
-    this.pages.release(sequence.pages);
-    if (group.sequences.length > 0) return;
-    this.groups.splice(this.groups.indexOf(group), 1);
-    group.request.listener.onDone();
+    if (sequence.finished) {
+      const at = group.sequences.indexOf(sequence);
+      if (sequence.inFlight > 0 || at < 0) return;
+      group.sequences.splice(at, 1);
+      this.vacate(sequence);
+      if (group.sequences.length === 0) {
+        remove(this.waiting, group);
+        remove(this.groups, group);
+        return group.request.listener.onDone();
+      }
+    }
+    if (group.draining && !group.inFlight) this.requeue(group);
   }
 
-  private worstCase({ ids, task }: Request): { whole: number; own: number; shared: number } {
-    const { pageSize } = this.limits;
-    // The last token drawn is never computed, so it takes no entry.
-    const entries = ids.length + (task.kind === "generate" ? Math.max(0, task.maxTokens - 1) : 0);
-    const whole = Math.max(1, Math.ceil(entries / pageSize));
-    const shared = Math.floor(ids.length / pageSize);
-    return { whole, own: whole - shared, shared };
+  /** Takes a group off the GPU as soon as its steps are over; it will be computed again. */
+  private preempt(group: Group): void {
+    this.counters.preemptions++;
+    group.draining = true;
+    if (!group.inFlight) this.requeue(group);
+  }
+
+  private requeue(group: Group): void {
+    for (const sequence of group.sequences) this.vacate(sequence);
+    group.draining = false;
+    remove(this.groups, group);
+    insert(this.waiting, group);
+  }
+
+  private vacate(sequence: Sequence): void {
+    if (sequence.slot < 0) return;
+    this.freeSlots.push(sequence.slot);
+    this.pages.release(sequence.pages);
+    sequence.reset();
+  }
+
+  /** Pages are on their way back: of sequences that are over, and of preempted groups. */
+  private get returning(): boolean {
+    return this.groups.some((g) => g.draining || g.sequences.some((s) => s.finished));
   }
 
   private admit(): void {
     for (let next = this.waiting[0]; next; next = this.waiting[0]) {
-      if (next.n > this.freeSlots.length || this.pagesNeeded(next) > this.pages.available) return;
-      this.waiting.shift();
-      const { whole, own, shared } = this.worstCase(next);
-      const group: Group = { request: next, sequences: [] };
-      const leaderPages = this.take(whole);
-      for (let choice = 0; choice < next.n; choice++) {
-        const prefix = leaderPages.slice(0, shared);
-        if (choice > 0) this.pages.share(prefix);
-        const pages = choice === 0 ? leaderPages : [...prefix, ...this.take(own)];
-        const slot = this.freeSlots.pop()!;
-        group.sequences.push(new Sequence(group, choice, slot, pages));
-        const { task } = next;
-        this.setups.push({
-          slot,
-          pages,
-          length: choice === 0 ? 0 : next.ids.length,
-          temperature: task.kind === "generate" ? task.temperature : 0,
-          seed: task.kind === "generate" ? (task.seed + choice) >>> 0 : 0,
-        });
+      if (next.request.task.kind === "generate" && this.rowsBefore(next) >= this.limits.rows) return;
+      if (this.fits(next)) {
+        this.waiting.shift();
+        for (const sequence of next.sequences) sequence.slot = this.freeSlots.pop()!;
+        insert(this.groups, next);
+        continue;
       }
-      this.groups.push(group);
+      // Who has priority does not wait for those below to end.
+      const last = this.groups.at(-1);
+      if (!last || last.priority >= next.priority || this.returning) return;
+      this.preempt(last);
     }
   }
 
-  private take(count: number): number[] {
-    const pages = this.pages.allocate(count);
-    invariant(pages, "admission counted pages that are not there");
-    return pages;
-  }
-
-  private takeSetups(): { setups: SlotSetup[]; copies: { from: number; to: number }[] } {
-    const { setups, copies } = this;
-    this.setups = [];
-    this.copies = [];
-    return { setups, copies };
-  }
-
-  private planGenerate(runnable: readonly Sequence[]): Step {
-    const segments: BatchPlan["segments"] = [];
-    const samples: BatchPlan["samples"] = [];
-    const sequences: Sequence[] = [];
-    const sampled: Sequence[] = [];
-    const prologue = this.takeSetups();
+  /** Rows that residents before `group` want of the next step. Past the step's rows there is no point in admitting it. */
+  private rowsBefore(group: Group): number {
     let rows = 0;
-    const draw = (sequence: Sequence, row: number): void => {
-      samples.push({ row, slot: sequence.slot });
-      sampled.push(sequence);
-      sequence.drawn++;
-      if (!sequences.includes(sequence)) sequences.push(sequence);
-    };
-    for (const sequence of runnable.filter((s) => !s.prefilling)) {
-      segments.push({ slot: sequence.slot, tokens: null });
-      draw(sequence, rows++);
-      sequence.scheduled++;
+    for (const resident of this.groups) {
+      if (resident.request.task.kind !== "generate" || !before(resident, group)) continue;
+      for (const s of resident.sequences) if (s.runnable) rows += s.prefilling ? s.prefillEnd - s.scheduled : 1;
     }
-    for (const sequence of runnable.filter((s) => s.prefilling)) {
-      const { ids } = sequence.group.request;
-      const count = Math.min(ids.length - sequence.scheduled, this.limits.rows - rows);
-      if (count === 0) break;
-      segments.push({ slot: sequence.slot, tokens: ids.slice(sequence.scheduled, sequence.scheduled + count) });
-      sequences.push(sequence);
-      sequence.scheduled += count;
-      rows += count;
-      if (!sequence.prefilling) {
-        for (const fork of sequence.group.sequences) {
-          if (fork.finished && fork !== sequence) continue;
-          if (fork !== sequence) this.fork(sequence, fork);
-          draw(fork, rows - 1);
-        }
-      }
-    }
-    const batch = { segments, samples, copies: prologue.copies };
-    return { head: samples.length ? "sample" : "none", batch, rows, sequences, sampled, setups: prologue.setups };
+    return rows;
   }
 
-  /** The fork starts at the prompt's end; the page that the prompt fills in part is copied before the next step. */
-  private fork(parent: Sequence, child: Sequence): void {
-    const length = parent.group.request.ids.length;
-    child.scheduled = length;
-    const last = Math.floor(length / this.limits.pageSize);
-    if (length % this.limits.pageSize) this.copies.push({ from: parent.pages[last]!, to: child.pages[last]! });
+  /** There are slots and pages for what is known of the group, and a page more for each sequence that runs. */
+  private fits(group: Group): boolean {
+    if (group.sequences.length > this.freeSlots.length) return false;
+    const { changes, available } = this.pages;
+    if (this.groups.length === 0) return this.paging.owed(group) <= available;
+    if (this.blocked?.group === group && this.blocked.changes === changes) return false;
+    const residents = this.groups.reduce((n, g) => n + g.sequences.length + this.paging.owed(g), 0);
+    const fits = this.paging.owed(group) - this.paging.sharedWithOthers(group) + residents <= available;
+    if (!fits) this.blocked = { group, changes };
+    return fits;
   }
 
-  private planRead({ request, sequences: [sequence] }: Group): Step {
-    invariant(sequence && request.task.kind !== "generate", "a reader has one sequence");
-    const { ids, task } = request;
-    const prologue = this.takeSetups();
-    const first = sequence.scheduled;
-    const count = Math.min(ids.length - first, this.limits.readRows);
-    const tokens = ids.slice(first, first + count);
-    sequence.scheduled += count;
-    // Scores are of the next id, so the last row has none.
-    const [from, to] = task.kind === "logits" ? [task.from, task.to] : [0, ids.length - 1];
-    const samples: BatchPlan["samples"] = [];
-    for (let row = Math.max(from, first); row < Math.min(to, first + count); row++) {
-      samples.push({ row: row - first, slot: sequence.slot, ...(task.kind === "score" && { token: ids[row + 1]! }) });
-    }
-    return {
-      head: samples.length ? task.kind : "none",
-      batch: { segments: [{ slot: sequence.slot, tokens }], samples, copies: prologue.copies },
-      rows: count,
-      setups: prologue.setups,
-      sequences: [sequence],
-      sampled: [],
-    };
+  /** Pages for the first `entries` entries; false if there are none now. */
+  private grow(sequence: Sequence, entries: number): boolean {
+    const pages = this.obtain(this.paging.missing(sequence, entries), sequence.group);
+    if (pages) sequence.pages.push(...pages);
+    return pages !== null;
   }
+
+  /** Pages for one of a group's sequences, if need be those of groups after it: at once if they have nothing under way. */
+  private obtain(count: number, group: Group): number[] | null {
+    for (;;) {
+      const pages = this.pages.allocate(count);
+      const last = this.groups.at(-1)!;
+      if (pages || this.returning || last === group) return pages;
+      this.preempt(last);
+    }
+  }
+
+  private planGenerate(): Step | null {
+    const generators = this.groups.filter((g) => g.request.task.kind === "generate");
+    const runnable = generators.flatMap((g) => g.sequences.filter((s) => s.runnable));
+    const prompts = runnable.filter((s) => s.prefilling);
+    const draft = new Draft();
+    for (const sequence of runnable) {
+      if (sequence.prefilling) continue;
+      // A prompt that comes before this sequence gets a row at least.
+      const spared = prompts[0] && before(prompts[0].group, sequence.group) ? 1 : 0;
+      if (draft.rows + spared >= this.limits.rows) break;
+      if (!sequence.runnable || !this.grow(sequence, sequence.scheduled + 1)) continue; // it may have been preempted
+      draft.segment(sequence, null);
+      draft.draw(sequence);
+      this.counters.decodeRows++;
+    }
+    for (const sequence of prompts) {
+      if (draft.rows === this.limits.rows) break;
+      if (sequence.runnable && !this.planPrompt(sequence, draft)) break;
+    }
+    return draft.rows > 0 ? draft.finish(draft.samples.length > 0 ? "sample" : "none") : null;
+  }
+
+  /** As much of a prompt as the step still holds; at its end the draw, for the forks as well. False without pages. */
+  private planPrompt(sequence: Sequence, draft: Draft): boolean {
+    const { group } = sequence;
+    if (!sequence.placed) this.paging.adopt(sequence);
+    const from = sequence.scheduled;
+    const to = Math.min(sequence.prefillEnd, from + this.limits.rows - draft.rows);
+    const ends = to === sequence.prefillEnd;
+    const forks = ends && !group.forked ? group.sequences.filter((s) => s !== sequence && !s.finished) : [];
+    const partial = to % this.limits.pageSize > 0;
+    const missing = this.paging.missing(sequence, to);
+    const pages = this.obtain(missing + (partial ? forks.length : 0), group);
+    if (!pages) return false;
+    sequence.pages.push(...pages.slice(0, missing));
+    const own = pages.slice(missing);
+    this.place(sequence, draft);
+    draft.segment(sequence, sequence.tokens(from, to));
+    this.counters.prefillRows += to - from;
+    this.paging.index(sequence);
+    if (!ends) return true;
+    draft.draw(sequence);
+    for (const [i, child] of forks.entries()) {
+      const last = sequence.pages.at(-1)!; // filled in part where the child has a page of its own for it
+      this.paging.fork(sequence, child, own[i]);
+      if (own[i] !== undefined) draft.copies.push({ from: last, to: own[i] });
+      draft.draw(child);
+    }
+    group.forked = true;
+    return true;
+  }
+
+  /** The GPU hears of a sequence that begins, and of those that will fork from it. */
+  private place(sequence: Sequence, draft: Draft): void {
+    if (sequence.placed) return;
+    const { group, hit } = sequence;
+    this.counters.hitTokens += hit;
+    draft.place(sequence, hit);
+    if (group.forked) return;
+    for (const child of group.sequences) {
+      if (child !== sequence && !child.finished) draft.place(child, group.ids.length);
+    }
+  }
+
+  private planRead(): Step | null {
+    for (const { request, sequences } of this.groups) {
+      const sequence = sequences[0]!;
+      // Logits are large, so there is room for one step's on their way to the host.
+      const wait = request.task.kind === "logits" && this.logitsUnderWay;
+      if (request.task.kind === "generate" || wait || !sequence.runnable) continue;
+      const step = this.planRows(sequence);
+      if (step) return step;
+    }
+    return null;
+  }
+
+  private planRows(sequence: Sequence): Step | null {
+    const { task } = sequence.group.request;
+    invariant(task.kind !== "generate", "a reader reads");
+    if (!sequence.placed) this.paging.adopt(sequence);
+    const from = sequence.scheduled;
+    const to = Math.min(sequence.prefillEnd, from + this.limits.readRows);
+    if (!this.grow(sequence, to)) return null;
+    const draft = new Draft();
+    this.place(sequence, draft);
+    draft.segment(sequence, sequence.tokens(from, to));
+    this.counters.prefillRows += to - from;
+    this.paging.index(sequence);
+    const { ids } = sequence.group;
+    for (let row = Math.max(sequence.readFrom, from); row < to; row++) {
+      const token = task.kind === "score" ? { token: ids[row + 1]! } : undefined;
+      draft.samples.push({ row: row - from, slot: sequence.slot, ...token });
+    }
+    const head = draft.samples.length > 0 ? task.kind : "none";
+    if (head === "logits") this.logitsUnderWay = true;
+    return draft.finish(head);
+  }
+}
+
+/** Puts a group into its place in order. */
+function insert(groups: Group[], group: Group): void {
+  const at = groups.findIndex((g) => before(group, g));
+  groups.splice(at < 0 ? groups.length : at, 0, group);
+}
+
+function remove(groups: Group[], group: Group): void {
+  const at = groups.indexOf(group);
+  if (at >= 0) groups.splice(at, 1);
 }

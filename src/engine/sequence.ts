@@ -1,15 +1,17 @@
-import type { FinishReason, RowRange } from "./port.ts";
+import type { FinishReason, Logprobs, RowRange } from "./port.ts";
+import type { ChainEnd } from "./prefix.ts";
+import type { Sampling } from "./sampling.ts";
 
 /** What a request wants of its rows: tokens, or the logits or log-probabilities of what it gave. */
 export type Task =
-  | { readonly kind: "generate"; readonly maxTokens: number; readonly temperature: number; readonly seed: number }
+  | { readonly kind: "generate"; readonly maxTokens: number; readonly sampling: Sampling }
   /** Rows [from, to) of the logits. */
   | { readonly kind: "logits"; readonly from: number; readonly to: number }
   | { readonly kind: "score" };
 
 /** Who is told. `onToken` sees ids in order, the end token never; `onRows` sees results of rows in order. */
 export interface Listener {
-  onToken?(choice: number, id: number): void;
+  onToken?(choice: number, id: number, logprobs?: Logprobs): void;
   onFinish?(choice: number, reason: FinishReason): void;
   /** f32 results of consecutive rows: vocab values each for logits, one each for scores. */
   onRows?(values: Float32Array): void;
@@ -25,16 +27,43 @@ export interface Request {
   readonly n: number;
   readonly endIds: ReadonlySet<number>;
   readonly listener: Listener;
+  /** Higher goes first; default 0. First come, first served among equals. */
+  readonly priority?: number;
+  /** The host has a say between two tokens (a mask made on the CPU): each is seen before the next step is planned. */
+  readonly stepwise?: boolean;
+  /** Shares pages only with requests of the same salt: an adapter, a RoPE regime, or a caller who wants privacy. */
+  readonly salt?: string;
 }
 
-/** One sequence on the GPU: a slot, pages, and how far it has been computed. Owned by the scheduler. */
+/**
+ * One continuation of a request. While it is resident it has a slot on the GPU, and pages; when it is preempted both go
+ * back, and later its known tokens, those of the prompt and those received since, are computed again. Owned by the scheduler.
+ */
 export class Sequence {
-  /** Entries of the cache computed or under way. */
+  /** Slot on the GPU; −1 while it is not resident. */
+  slot = -1;
+  readonly pages: number[] = [];
+  /** Pages that its table on the GPU has. */
+  tabled = 0;
+  /** The GPU knows length, counter and sampling options of the slot. */
+  placed = false;
+  /** Entries of the cache that are there, computed or under way. */
   scheduled = 0;
+  /** Entries that were there when it was placed: those of a prefix hit. */
+  hit = 0;
   /** Draws made or under way. */
   drawn = 0;
-  /** Tokens the host has seen. */
-  received = 0;
+  /** Generated tokens that the host has seen, without the end token. */
+  readonly received: number[] = [];
+  /** Known tokens when it became resident: what prefill computes before the next draw. */
+  prefillEnd: number;
+  /** Readers: the first row whose result is still wanted. */
+  readFrom: number;
+  /** Full pages from the first on that the prefix index knows as this sequence's own, and the last of them. */
+  indexed = 0;
+  chain: ChainEnd;
+  /** Somebody else's page holds the same tokens at this place, so pages after it belong to no chain. */
+  chainBroken = false;
   /** Steps under way that this sequence is part of; its slot and pages stay until there are none. */
   inFlight = 0;
   finished: FinishReason | undefined;
@@ -42,27 +71,105 @@ export class Sequence {
   constructor(
     readonly group: Group,
     readonly choice: number,
-    readonly slot: number,
-    readonly pages: readonly number[],
-  ) {}
+  ) {
+    const { task } = group.request;
+    this.prefillEnd = this.goal;
+    this.readFrom = task.kind === "logits" ? task.from : 0;
+    this.chain = group.salt;
+  }
+
+  /** Tokens that the host knows. */
+  get known(): number {
+    return this.group.ids.length + this.received.length;
+  }
+
+  /** Rows to prefill: all that is known; for readers, up to the last one asked for. */
+  private get goal(): number {
+    const { task } = this.group.request;
+    if (task.kind === "generate") return this.known;
+    return task.kind === "logits" ? task.to : this.group.ids.length - 1; // the last id has no next one to score
+  }
 
   get prefilling(): boolean {
-    return this.scheduled < this.group.request.ids.length;
+    return this.scheduled < this.prefillEnd;
   }
 
   /** There is a row to compute for this sequence in the next step. */
   get runnable(): boolean {
-    if (this.finished) return false;
-    if (this.prefilling) return this.choice === 0;
-    const { task } = this.group.request;
-    return task.kind === "generate" && this.drawn > 0 && this.drawn < task.maxTokens;
+    const { group } = this;
+    if (this.finished || this.slot < 0 || group.draining) return false;
+    if (this.prefilling) return group.forked || group.leader === this;
+    const { task, stepwise } = group.request;
+    if (task.kind !== "generate" || (stepwise && this.drawn > this.received.length)) return false;
+    return this.drawn > 0 && this.drawn < task.maxTokens;
+  }
+
+  /** Known tokens [from, to), at most as many as there are. */
+  tokens(from: number, to: number): number[] {
+    const { ids } = this.group;
+    if (to <= ids.length) return ids.slice(from, to);
+    const rest = this.received.slice(Math.max(0, from - ids.length), to - ids.length);
+    return from < ids.length ? [...ids.slice(from), ...rest] : rest;
+  }
+
+  /** Entries that a prefix hit may have: at least one row is computed, and every row whose result is wanted. */
+  get longestHit(): number {
+    return this.group.request.task.kind === "generate" ? this.prefillEnd - 1 : this.readFrom;
+  }
+
+  /** Off the GPU: to be computed again from what is known. Nothing of it may be under way. */
+  reset(): void {
+    // Every row that was scheduled has been delivered by now.
+    if (this.group.request.task.kind !== "generate") this.readFrom = Math.max(this.readFrom, this.scheduled);
+    this.slot = -1;
+    this.pages.length = 0;
+    this.tabled = this.scheduled = this.hit = this.indexed = 0;
+    this.placed = this.chainBroken = false;
+    this.chain = this.group.salt;
+    this.drawn = this.received.length;
+    this.prefillEnd = this.goal;
   }
 }
 
-/** The admitted sequences of one request. The first one prefills; the others fork from it at the prompt's end. */
-export interface Group {
-  readonly request: Request;
+/** The sequences of one request. One of them prefills the prompt; the others fork from it at the prompt's end. */
+export class Group {
+  /** Ours: a caller may change his own list, and the prefix index lives longer than he waits. */
+  readonly ids: readonly number[];
+  readonly salt: string;
+  readonly priority: number;
+  /** Those that are not over, and those over whose last steps are under way. */
   readonly sequences: Sequence[];
+  /** The prompt is computed, and each sequence goes its own way. */
+  forked: boolean;
+  /** Preempted: no step is planned for it any more, and it goes back to the queue when those under way are over. */
+  draining = false;
+
+  constructor(
+    readonly request: Request,
+    /** Number of the request, in order of arrival. */
+    readonly arrival: number,
+    engineSalt: string,
+  ) {
+    this.ids = [...request.ids];
+    this.salt = `${engineSalt}/${request.salt ?? ""}`;
+    this.priority = request.priority ?? 0;
+    this.forked = request.n === 1;
+    this.sequences = Array.from({ length: request.n }, (_, choice) => new Sequence(this, choice));
+  }
+
+  /** Who prefills the prompt for all. */
+  get leader(): Sequence | undefined {
+    return this.sequences.find((s) => !s.finished);
+  }
+
+  get inFlight(): boolean {
+    return this.sequences.some((s) => s.inFlight > 0);
+  }
+}
+
+/** Whose turn it is: higher priority first, then who came first. */
+export function before(a: Group, b: Group): boolean {
+  return a.priority !== b.priority ? a.priority > b.priority : a.arrival < b.arrival;
 }
 
 /** Rows [from, to) of a RowRange over `count` rows. */

@@ -17,10 +17,12 @@ import type {
   Delta,
   FinishReason,
   GenerationResult,
+  Logprobs,
   PortInput,
   RowRange,
   SamplingOptions,
 } from "./port.ts";
+import { samplingOf } from "./sampling.ts";
 import { rowRange, type Request } from "./sequence.ts";
 
 const DEFAULT_MAX_TOKENS = 512;
@@ -59,16 +61,12 @@ export class Session {
     const ids = this.idsOf(input);
     const n = positiveInteger("n", options.n ?? 1);
     if (n > this.limits.slots) throw new ArgumentError(`n is ${n}; this engine runs ${this.limits.slots} sequences.`);
-    const temperature = options.temperature ?? 1;
-    if (!(Number.isFinite(temperature) && temperature >= 0)) {
-      throw new ArgumentError(`temperature is ${temperature}; it has to be a number from 0 (greedy) up.`);
-    }
+    const sampling = samplingOf(options, this.limits.vocabSize);
     const room = this.limits.contextTokens - ids.length;
     if (room < 1) {
       throw new ContextLengthError(ids.length + 1, this.limits.contextTokens, PROMPT_HINT);
     }
     const maxTokens = Math.min(positiveInteger("maxTokens", options.maxTokens ?? DEFAULT_MAX_TOKENS), room);
-    const seed = (options.seed ?? Math.floor(Math.random() * 2 ** 32)) >>> 0;
     const after = Array.isArray(input) && typeof input[0] === "object" ? [] : ids;
     const choices = Array.from({ length: n }, (_, index) => this.choice(index, after, options.stop ?? []));
     if (signal?.aborted) return Promise.resolve(aborted(choices, ids.length));
@@ -76,7 +74,7 @@ export class Session {
       ids,
       n,
       endIds: this.endIds,
-      task: { kind: "generate", maxTokens, temperature, seed },
+      task: { kind: "generate", maxTokens, sampling },
     } as const;
     return this.run(request, choices, onDelta, signal);
   }
@@ -103,10 +101,10 @@ export class Session {
       const request: Request = {
         ...base,
         listener: {
-          onToken: (index, id) => {
+          onToken: (index, id, logprobs) => {
             first ??= performance.now();
             const choice = choices[index]!;
-            emit(choice.push(id));
+            emit(choice.push(id, logprobs));
             if (choice.stopped) this.core.cancel(request, "stop", index);
           },
           onFinish: (index, reason) => emit(choices[index]!.finish(reason)),
@@ -238,6 +236,7 @@ const PROMPT_HINT = "Shorten the prompt, or load with a larger contextTokens; on
 /** One continuation's ids and text as they become final. */
 class ChoiceText {
   readonly ids: number[] = [];
+  readonly logprobs: Logprobs[] = [];
   text = "";
   stopped = false;
   finishReason: FinishReason | undefined;
@@ -248,12 +247,13 @@ class ChoiceText {
     private readonly stops: StopStrings,
   ) {}
 
-  push(id: number): Delta {
+  push(id: number, logprobs?: Logprobs): Delta {
     this.ids.push(id);
+    if (logprobs) this.logprobs.push(logprobs);
     const { text, stopped } = this.stops.push(this.detokenizer?.push(id) ?? "");
     this.stopped = stopped;
     this.text += text;
-    return { index: this.index, ids: [id], text, channel: "final" };
+    return { index: this.index, ids: [id], text, channel: "final", ...(logprobs && { logprobs: [logprobs] }) };
   }
 
   /** What was held back is final now; a delta only if there is any. */
@@ -273,15 +273,24 @@ function resultOf(
   promptTokens: number,
   timing: GenerationResult["timing"],
 ): GenerationResult {
-  const all: Choice[] = choices.map(({ index, ids, text, finishReason }) => ({
+  const all: Choice[] = choices.map(({ index, ids, text, finishReason, logprobs }) => ({
     index,
     ids,
     text,
     finishReason: finishReason ?? "abort",
+    ...(logprobs.length > 0 && { logprobs }),
   }));
-  const { ids, text, finishReason } = all[0]!;
+  const { ids, text, finishReason, logprobs } = all[0]!;
   const completionTokens = all.reduce((n, c) => n + c.ids.length, 0);
-  return { ids, text, finishReason, choices: all, usage: { promptTokens, completionTokens }, timing };
+  return {
+    ids,
+    text,
+    finishReason,
+    ...(logprobs && { logprobs }),
+    choices: all,
+    usage: { promptTokens, completionTokens },
+    timing,
+  };
 }
 
 function aborted(choices: readonly ChoiceText[], promptTokens: number): GenerationResult {

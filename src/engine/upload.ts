@@ -5,12 +5,13 @@ import type { Gpu } from "../gpu/device.ts";
 import { submit } from "../gpu/pass.ts";
 import type { Batch } from "../kernels/batch.ts";
 import { packParams, type Kernel } from "../kernels/define.ts";
-import type { Linear } from "../kernels/linear.ts";
+import type { Linear, LinearPart } from "../kernels/linear.ts";
 import { repackGrid, repackParams, type RepackTarget } from "../kernels/repack.ts";
+import { transposeGrid, type Strip } from "../kernels/transpose.ts";
 import type { TensorPlacement } from "../models/family.ts";
 import type { CheckpointTensor } from "../weights/checkpoint.ts";
 
-/** Bytes of a chunk on its way to the GPU; rows longer than this make it larger. */
+/** Bytes of a chunk on its way to the GPU; rows longer than half of this make it larger. */
 const STAGING_BYTES = 4 << 20;
 /** Chunks that may be queued before the GPU is waited for. */
 const CHUNKS_UNDER_WAY = 4;
@@ -45,7 +46,8 @@ export async function* cut(run: Run, signal?: AbortSignal): AsyncGenerator<Chunk
     for (const tensor of run.tensors) {
       const size = tensor.end - tensor.begin;
       const rowBytes = tensor.shape.length > 1 ? size / tensor.shape[0]! : size;
-      const chunkBytes = Math.min(size, Math.max(1, Math.floor(STAGING_BYTES / rowBytes)) * rowBytes);
+      // An even number of rows: two halves of a word are of two rows where a matrix is turned.
+      const chunkBytes = Math.min(size, Math.max(1, Math.floor(STAGING_BYTES / rowBytes / 2)) * 2 * rowBytes);
       if (buffer.byteLength < chunkBytes) buffer = new Uint8Array(roundUp(chunkBytes, 4));
       for (let offset = 0; offset < size;) {
         const length = Math.min(chunkBytes, size - offset);
@@ -76,16 +78,27 @@ export class Uploader {
     private readonly batch: Batch,
     private readonly staging: GPUBuffer,
     private readonly params: GPUBuffer,
+    /** The matrix that is being turned, in its published format. */
+    private readonly turned: GPUBuffer | undefined,
   ) {}
 
-  static async create(gpu: Gpu, compiled: Promise<void>, batch: Batch, largestRow: number): Promise<Uploader> {
-    const size = Math.max(STAGING_BYTES, largestRow);
+  static async create(
+    gpu: Gpu,
+    compiled: Promise<void>,
+    batch: Batch,
+    largestRow: number,
+    largestTurned: number,
+  ): Promise<Uploader> {
+    const size = Math.max(STAGING_BYTES, 2 * largestRow);
     const staging = await gpu.arena.allocate("staging", "weights", size, Usage.storage | Usage.copyDst);
     const params = await gpu.arena.allocate("staging", "repack", 32, Usage.uniform | Usage.copyDst);
-    return new Uploader(gpu, compiled, batch, staging, params);
+    const turned = largestTurned
+      ? await gpu.arena.allocate("staging", "turned", largestTurned, Usage.storage)
+      : undefined;
+    return new Uploader(gpu, compiled, batch, staging, params, turned);
   }
 
-  /** Whole rows of a published tensor into the parts of its layer. `bytes` starts `offset` bytes into the tensor. */
+  /** Whole rows of a published tensor into the parts of its layer, those that are placed. `bytes` starts `offset` bytes into it. */
   async rows(
     layer: Linear,
     placement: TensorPlacement,
@@ -95,49 +108,96 @@ export class Uploader {
     bytesPerValue: number,
   ): Promise<void> {
     await this.compiled;
+    const { fromRow = 0, firstRow, rowStep } = placement;
     const rowBytes = layer.inFeatures * bytesPerValue;
-    let row = offset / rowBytes;
-    for (let at = 0; at < bytes.byteLength;) {
-      const global = placement.firstRow + row * placement.rowStep;
+    const chunkRow = offset / rowBytes; // of the tensor
+    const last = Math.min(fromRow + placement.rows, chunkRow + bytes.byteLength / rowBytes);
+    for (let row = Math.max(fromRow, chunkRow); row < last;) {
+      const global = firstRow + (row - fromRow) * rowStep;
       const part = layer.parts.find((p) => global >= p.rowStart && global < p.rowStart + p.rowCount)!;
-      const room = Math.ceil((part.rowStart + part.rowCount - global) / placement.rowStep);
-      const rows = Math.min(room, (bytes.byteLength - at) / rowBytes);
-      const target: RepackTarget = {
-        weights: part.weights,
-        layout: layer.layout,
-        columns: layer.inFeatures,
-        firstRow: global - part.rowStart,
-        rowStep: placement.rowStep,
-      };
-      await this.chunk(kernel, target, bytes.subarray(at, at + rows * rowBytes), rows);
-      at += rows * rowBytes;
+      const room = Math.ceil((part.rowStart + part.rowCount - global) / rowStep);
+      const rows = Math.min(room, last - row);
+      const target = targetOf(layer, part, global - part.rowStart, rowStep);
+      this.stage(bytes.subarray((row - chunkRow) * rowBytes, (row - chunkRow + rows) * rowBytes));
+      await this.repack(kernel, target, { buffer: this.staging }, rows);
       row += rows;
     }
   }
 
-  private async chunk(kernel: Kernel, target: RepackTarget, bytes: Uint8Array, rows: number): Promise<void> {
-    const { device, queue } = this.gpu;
-    // Writes go four bytes at a time; what follows the chunk in the staging buffer is never read.
+  /**
+   * A strip of a matrix that is published transposed: turned and gathered on the GPU, in the published format, and repacked
+   * once it is whole.
+   */
+  async strip(
+    layer: Linear,
+    turn: Kernel,
+    kernel: Kernel,
+    bytes: Uint8Array,
+    offset: number,
+    bytesPerValue: number,
+  ): Promise<void> {
+    await this.compiled;
+    const { inFeatures, outFeatures } = layer;
+    const rowBytes = outFeatures * bytesPerValue;
+    const [firstRow, rows] = [offset / rowBytes, bytes.byteLength / rowBytes];
+    const turned = this.turned;
+    invariant(turned, "no buffer to turn a matrix in");
+    this.stage(bytes);
+    let at = 0;
+    for (const part of layer.parts) {
+      const { rowStart, rowCount } = part;
+      const size = rowCount * inFeatures * bytesPerValue;
+      const place: GPUBufferBinding = { buffer: turned, offset: at, size };
+      const strip: Strip = { inFeatures, outFeatures, firstRow, rows, rowStart, rowCount };
+      await this.run(turn, { ...strip }, [{ buffer: this.staging }, place], transposeGrid(strip));
+      if (firstRow + rows === inFeatures) await this.repack(kernel, targetOf(layer, part, 0, 1), place, rowCount);
+      at += roundUp(size, OFFSET_BYTES);
+    }
+  }
+
+  /** Writes go four bytes at a time; what follows the chunk in the staging buffer is never read. */
+  private stage(bytes: Uint8Array): void {
     const padded = bytes.byteLength % 4 ? new Uint8Array(roundUp(bytes.byteLength, 4)) : bytes;
     if (padded !== bytes) padded.set(bytes);
-    queue.writeBuffer(this.staging, 0, padded as Uint8Array<ArrayBuffer>);
-    queue.writeBuffer(this.params, 0, packParams(kernel.source, repackParams(target, rows)));
-    const whole = (buffer: GPUBuffer): GPUBufferBinding => ({ buffer });
+    this.gpu.queue.writeBuffer(this.staging, 0, padded as Uint8Array<ArrayBuffer>);
+  }
+
+  private repack(kernel: Kernel, target: RepackTarget, source: GPUBufferBinding, rows: number): Promise<void> {
+    return this.run(kernel, repackParams(target, rows), [source, target.weights], repackGrid(target, rows));
+  }
+
+  private async run(
+    kernel: Kernel,
+    params: Record<string, number>,
+    buffers: readonly GPUBufferBinding[],
+    grid: readonly [number, number, number],
+  ): Promise<void> {
+    const { device, queue } = this.gpu;
+    queue.writeBuffer(this.params, 0, packParams(kernel.source, params));
+    const resources: GPUBufferBinding[] = [{ buffer: this.params }, this.batch.header, ...buffers];
     const bindGroup = device.createBindGroup({
       layout: kernel.layout,
-      entries: [whole(this.params), this.batch.header, whole(this.staging), target.weights].map(
-        (resource, binding) => ({
-          binding,
-          resource,
-        }),
-      ),
+      entries: resources.map((resource, binding) => ({ binding, resource })),
     });
-    submit(this.gpu, [[{ label: "repack", pipeline: kernel, bindGroup, grid: repackGrid(target, rows) }]]);
+    submit(this.gpu, [[{ label: kernel.source.name, pipeline: kernel, bindGroup, grid }]]);
     if (++this.queued % CHUNKS_UNDER_WAY === 0) await queue.onSubmittedWorkDone();
   }
 
   free(): void {
     this.gpu.arena.free(this.staging);
     this.gpu.arena.free(this.params);
+    if (this.turned) this.gpu.arena.free(this.turned);
   }
+}
+
+function targetOf(layer: Linear, part: LinearPart, firstRow: number, rowStep: number): RepackTarget {
+  return { weights: part.weights, layout: layer.layout, columns: layer.inFeatures, firstRow, rowStep };
+}
+
+/** Alignment of a storage binding within a buffer. */
+const OFFSET_BYTES = 256;
+
+/** What `strip` needs for a layer: its parts one behind another, in the published format. */
+export function turnedBytes(layer: Linear, bytesPerValue: number): number {
+  return layer.parts.reduce((n, p) => n + roundUp(p.rowCount * layer.inFeatures * bytesPerValue, OFFSET_BYTES), 0);
 }

@@ -1,6 +1,6 @@
 import { WeightsError } from "../base/errors.ts";
 import type { LinearSpec, WeightTable } from "../models/family.ts";
-import type { Checkpoint } from "../weights/checkpoint.ts";
+import type { Checkpoint, CheckpointTensor } from "../weights/checkpoint.ts";
 import type { DenseFormat } from "../weights/quant/dense.ts";
 import { rowWords, type WeightLayout } from "../weights/quant/layout.ts";
 
@@ -17,18 +17,27 @@ export interface WeightPlan {
   readonly parameters: number;
   /** Bytes that will be read. */
   readonly bytes: number;
+  /** The checkpoint's tensor of a name in the table. */
+  tensor(name: string): CheckpointTensor;
 }
 
-/** Checks that every tensor of the table is there, in the right shape and a dtype that is read; throws WeightsError. */
+/**
+ * Checks that every tensor of the table is there, in the right shape and a dtype that is read; throws WeightsError. Names may
+ * be without `optionalPrefix`: some checkpoints were saved from the model inside.
+ */
 export function planWeights(
   table: WeightTable,
   checkpoint: Checkpoint,
   wanted: WeightLayout | "published",
+  optionalPrefix = "",
 ): WeightPlan {
+  const find = (name: string): CheckpointTensor | undefined =>
+    checkpoint.tensors.get(name) ??
+    (name.startsWith(optionalPrefix) ? checkpoint.tensors.get(name.slice(optionalPrefix.length)) : undefined);
   const layouts = new Map<string, WeightLayout>();
   const counted = new Map<string, { parameters: number; bytes: number }>();
-  const check = (name: string, shape: number[]): DenseFormat => {
-    const tensor = checkpoint.tensors.get(name);
+  const check = (name: string, shape: readonly number[]): DenseFormat => {
+    const tensor = find(name);
     if (!tensor) throw new WeightsError(name, "is not in the checkpoint, though its config.json calls for it.");
     if (tensor.shape.length !== shape.length || tensor.shape.some((n, i) => n !== shape[i])) {
       throw new WeightsError(
@@ -43,18 +52,28 @@ export function planWeights(
   };
   for (const [role, spec] of table) {
     if (spec.kind === "vector") {
-      check(spec.tensor, [spec.width]);
+      if (spec.tensor !== undefined) check(spec.tensor, spec.shape ?? [spec.width]);
       continue;
     }
-    const found = spec.tensors.map((t) => check(t.tensor, [t.rows, spec.inFeatures]));
-    for (const { tensor, rows } of spec.bias ?? []) check(tensor, [rows]);
+    const found = spec.tensors.map((t) => {
+      const rows = t.tensorRows ?? t.rows;
+      return check(t.tensor, spec.transposed ? [spec.inFeatures, rows] : [rows, spec.inFeatures]);
+    });
+    for (const { tensor, rows, tensorRows } of spec.bias ?? []) check(tensor, [tensorRows ?? rows]);
     // Tensors of one matrix may differ in dtype; f32 holds them all exactly.
     const published = found.every((f) => f === found[0]) ? found[0]! : "f32";
     layouts.set(role, residentLayout(spec, published, wanted));
   }
   const sums = [...counted.values()];
   const total = (key: "parameters" | "bytes"): number => sums.reduce((n, s) => n + s[key], 0);
-  return { table, checkpoint, layouts, parameters: total("parameters"), bytes: total("bytes") };
+  return {
+    table,
+    checkpoint,
+    layouts,
+    parameters: total("parameters"),
+    bytes: total("bytes"),
+    tensor: (name) => find(name)!,
+  };
 }
 
 /** Embeddings and heads keep more bits than was asked for: they are the first to hurt. */

@@ -16,12 +16,19 @@ export interface ModelConfig {
   readonly eosIds: readonly number[];
 }
 
-/** A tensor's place in a resident matrix: its row i becomes row firstRow + i · rowStep. */
+/**
+ * The place of a tensor's rows in a resident matrix: row fromRow + i of the tensor becomes row firstRow + i · rowStep. Fused
+ * tensors (queries, keys and values in one; all of them head by head) have several placements.
+ */
 export interface TensorPlacement {
   readonly tensor: string;
   readonly rows: number;
   readonly firstRow: number;
   readonly rowStep: number;
+  /** First row of the tensor that is placed; default 0. */
+  readonly fromRow?: number;
+  /** Rows that the whole tensor has; default `rows`. */
+  readonly tensorRows?: number;
 }
 
 /** One resident linear layer, [outFeatures, inFeatures], made of one or more published tensors. */
@@ -30,6 +37,8 @@ export interface LinearSpec {
   readonly outFeatures: number;
   readonly inFeatures: number;
   readonly tensors: readonly TensorPlacement[];
+  /** Published as [inFeatures, outFeatures] (GPT-2's Conv1D): one tensor, placed whole. */
+  readonly transposed?: boolean;
   /** Published biases, f32 when resident; rows without one have bias 0. */
   readonly bias?: readonly TensorPlacement[];
   /** Keeps more bits than the other matrices when weights are quantised: embeddings, heads, routers. */
@@ -38,11 +47,15 @@ export interface LinearSpec {
   readonly gatherOnly?: boolean;
 }
 
-/** A vector that stays f32 on the device: a norm's gain. */
+/** A vector that stays f32 on the device: a norm's gain or bias, or numbers that the config alone gives (ALiBi's slopes). */
 export interface VectorSpec {
   readonly kind: "vector";
   readonly width: number;
-  readonly tensor: string;
+  /** The published tensor; none where `values` are given. */
+  readonly tensor?: string;
+  readonly values?: readonly number[];
+  /** The tensor's shape where it is not [width]. */
+  readonly shape?: readonly [number, number];
 }
 
 /** Which published tensors play which role, by role. The loader reads these and no others. */
@@ -78,7 +91,8 @@ export interface ResidentWeights {
 export interface Resident<C extends ModelConfig> {
   readonly config: C;
   readonly weights: ResidentWeights;
-  readonly rope: RopeTable;
+  /** The tables of the family's rotary regimes, in the order of `Family.ropes`. */
+  readonly ropes: readonly RopeTable[];
   readonly cache: CacheView;
 }
 
@@ -90,10 +104,17 @@ export interface Family<C extends ModelConfig = ModelConfig> {
   parseConfig(json: Readonly<Record<string, unknown>>): C;
   weightTable(config: C): WeightTable;
   cacheSpec(config: C): CacheSpec;
-  /** The rotary regime for a request of up to `contextTokens`. */
-  rope(config: C, contextTokens: number): RopeSpec;
-  /** Dispatches of one decode step: those of each layer, and all others up to the hidden state. A test holds it. */
-  readonly dispatches: { readonly layer: number; readonly other: number };
+  /** Rotary regimes for requests of up to `contextTokens`: one for most families, none where nothing rotates. */
+  ropes(config: C, contextTokens: number): readonly RopeSpec[];
+  /** A prefix of tensor names that some published checkpoints leave out ("transformer." of GPT-2 and Bloom). */
+  readonly optionalPrefix?: string;
+  /**
+   * Dispatches of a decode step over a short cache: those of each layer, all others up to the hidden state, those of the
+   * head. A long cache is split, which takes one more a layer. A test holds it.
+   */
+  readonly dispatches: { readonly layer: number; readonly other: number; readonly head: number };
+  /** What a config has beyond the plain form: norms of queries and keys, tables of positions. */
+  moreDispatches?(config: C): { readonly layer: number; readonly other: number };
   /** Draws one step up to the last layer's output, [rows, hiddenSize]. */
   forward(graph: Graph, model: Resident<C>): Tensor;
   /** Final norm and head on the sampled rows: logits [samples, vocabSize]. */

@@ -1,14 +1,17 @@
-import { ConfigError } from "../base/errors.ts";
 import { attention } from "../kernels/attention.ts";
-import { embed, linear, type RmsNorm } from "../kernels/linear.ts";
-import { ropeWrite } from "../kernels/rope.ts";
+import type { Graph, Tensor } from "../kernels/graph.ts";
+import { embed, linear, type LinearOptions, type RmsNorm } from "../kernels/linear.ts";
+import { ropeWrite, type QueryKeyNorm } from "../kernels/rope.ts";
 import { ConfigReader } from "./config.ts";
-import type { Family, LinearSpec, ModelConfig, Resident, TensorPlacement, VectorSpec, WeightTable } from "./family.ts";
-import { readRope, ropeSpec, type RopeConfig } from "./rope.ts";
+import type { Family, ModelConfig, Resident } from "./family.ts";
+import { readHeads, readTokens, requireFours } from "./read.ts";
+import { readRope, ropeSpec, stretchedContext, type RopeConfig, type RopeDefaults } from "./rope.ts";
+import { inTurn, stacked, TableBuilder, whole } from "./table.ts";
 
 /**
- * The Llama form (Touvron et al. 2023): pre-norm RMSNorm, rotary positions (rotate-half), grouped-query attention,
- * SwiGLU, tied or separate head, optional biases.
+ * The Llama form (Touvron et al. 2023): pre-norm RMSNorm, rotary positions (rotate-half), grouped-query attention, gated
+ * feed-forward, tied or separate head. What families of this form differ in is a field here; a derived family is a file of a
+ * few lines that sets it.
  */
 export interface LlamaConfig extends ModelConfig {
   readonly heads: number;
@@ -16,153 +19,231 @@ export interface LlamaConfig extends ModelConfig {
   readonly headDim: number;
   readonly intermediateSize: number;
   readonly normEps: number;
-  readonly attentionBias: boolean;
-  readonly mlpBias: boolean;
+  /** Added to every gain: 1 where checkpoints hold w of 1 + w (Gemma). */
+  readonly normOffset: number;
+  readonly gate: "silu" | "gelu-tanh";
   readonly tied: boolean;
-  readonly rope: RopeConfig;
+  readonly biases: { readonly qkv: boolean; readonly out: boolean; readonly mlp: boolean };
+  /** RMSNorm of queries and keys before they rotate: of each head, or of all heads together. */
+  readonly qkNorm: "none" | "head" | "row";
+  readonly ropes: readonly RopeConfig[];
+  /** What each layer's attention is. */
+  readonly attention: readonly LayerAttention[];
+  /** Factors on embeddings, attention scores, what each half of a layer adds, and logits. */
+  readonly scales: {
+    readonly embed: number;
+    readonly attention: number;
+    readonly residual: number;
+    readonly logits: number;
+  };
+  readonly softCaps: { readonly attention?: number; readonly logits?: number };
 }
 
-function parseConfig(json: Readonly<Record<string, unknown>>): LlamaConfig {
-  const c = new ConfigReader(json);
-  c.only("hidden_act", ["silu"], "the Llama form has silu");
+export interface LayerAttention {
+  /** Index of its rotary regime; null: nothing rotates (NoPE). */
+  readonly rope: number | null;
+  /** Keys a row sees, its own among them; all where absent. */
+  readonly window?: number;
+}
+
+/** What a derived family's configs leave out. */
+export interface LlamaDefaults extends Partial<RopeDefaults> {
+  readonly tied?: boolean;
+  readonly kvHeads?: number;
+  readonly headDim?: number;
+}
+
+/** Reads what all configs of this form have. */
+export function readLlama(c: ConfigReader, modelType: string, defaults: LlamaDefaults = {}): LlamaConfig {
   c.only("quantization_config", [], "quantised checkpoints are not read yet; use the original one");
+  c.only("rope_interleaved", [false], "this form rotates halves");
   const hiddenSize = c.integer("hidden_size");
-  const heads = c.integer("num_attention_heads");
-  const kvHeads = c.integer("num_key_value_heads", { fallback: heads });
-  const vocabSize = c.integer("vocab_size");
+  const { heads, kvHeads, headDim } = readHeads(c, hiddenSize, defaults);
   const intermediateSize = c.integer("intermediate_size");
-  if (heads % kvHeads) throw new ConfigError("num_key_value_heads", `${kvHeads} does not divide ${heads} heads`);
-  const headDim = c.integer("head_dim", { fallback: hiddenSize / heads, max: 512 });
-  // Kernels read four columns at a time.
-  for (const [field, n] of Object.entries({
-    hidden_size: hiddenSize,
-    intermediate_size: intermediateSize,
-    head_dim: headDim,
-  })) {
-    if (n % 4) throw new ConfigError(field, `${n} is not a multiple of 4`);
-  }
+  requireFours(c, { hidden_size: hiddenSize, intermediate_size: intermediateSize, head_dim: headDim });
+  const layers = c.integer("num_hidden_layers");
+  const contextTokens = c.integer("max_position_embeddings", { fallback: 2048 });
+  const rope = readRope(c, headDim, { contextTokens, ...defaults });
   return {
-    modelType: "llama",
-    layers: c.integer("num_hidden_layers"),
+    modelType,
+    layers,
     hiddenSize,
-    vocabSize,
-    contextTokens: c.integer("max_position_embeddings", { fallback: 2048 }),
-    bosId: c.tokenIds("bos_token_id", vocabSize)[0] ?? null,
-    eosIds: c.tokenIds("eos_token_id", vocabSize),
+    ...readTokens(c),
+    contextTokens: stretchedContext(contextTokens, rope),
     heads,
     kvHeads,
     headDim,
     intermediateSize,
     normEps: c.positive("rms_norm_eps", 1e-6),
-    attentionBias: c.boolean("attention_bias", false),
-    mlpBias: c.boolean("mlp_bias", false),
-    tied: c.boolean("tie_word_embeddings", false),
-    rope: readRope(c),
+    normOffset: 0,
+    gate: "silu",
+    tied: c.boolean("tie_word_embeddings", defaults.tied ?? false),
+    biases: { qkv: false, out: false, mlp: false },
+    qkNorm: "none",
+    ropes: [rope],
+    attention: Array.from({ length: layers }, () => ({ rope: 0 })),
+    scales: { embed: 1, attention: headDim ** -0.5, residual: 1, logits: 1 },
+    softCaps: {},
   };
 }
 
-function weightTable(config: LlamaConfig): WeightTable {
-  const { hiddenSize, heads, kvHeads, headDim, intermediateSize, vocabSize } = config;
-  const table = new Map<string, LinearSpec | VectorSpec>();
-  const vector = (role: string, tensor: string): void => {
-    table.set(role, { kind: "vector", width: hiddenSize, tensor: `${tensor}.weight` });
-  };
-  const matrix = (role: string, inFeatures: number, parts: TensorPlacement[], bias: boolean): void => {
-    const suffixed = (suffix: string): TensorPlacement[] => parts.map((p) => ({ ...p, tensor: p.tensor + suffix }));
-    const outFeatures = parts.reduce((n, p) => n + p.rows, 0);
-    table.set(role, {
-      kind: "linear",
-      outFeatures,
-      inFeatures,
-      tensors: suffixed(".weight"),
-      ...(bias && { bias: suffixed(".bias") }),
-    });
-  };
-  const whole = (tensor: string, rows: number): TensorPlacement[] => [{ tensor, rows, firstRow: 0, rowStep: 1 }];
-
-  table.set("embed", {
-    kind: "linear",
-    outFeatures: vocabSize,
-    inFeatures: hiddenSize,
-    tensors: whole("model.embed_tokens.weight", vocabSize),
-    gatherOnly: !config.tied,
-    sensitive: true,
-  });
-  const q = heads * headDim;
-  const kv = kvHeads * headDim;
-  for (let i = 0; i < config.layers; i++) {
-    const at = `model.layers.${i}`;
-    vector(`${i}.input_norm`, `${at}.input_layernorm`);
-    matrix(
-      `${i}.qkv`,
-      hiddenSize,
-      [
-        { tensor: `${at}.self_attn.q_proj`, rows: q, firstRow: 0, rowStep: 1 },
-        { tensor: `${at}.self_attn.k_proj`, rows: kv, firstRow: q, rowStep: 1 },
-        { tensor: `${at}.self_attn.v_proj`, rows: kv, firstRow: q + kv, rowStep: 1 },
-      ],
-      config.attentionBias,
-    );
-    matrix(`${i}.o`, q, whole(`${at}.self_attn.o_proj`, hiddenSize), config.attentionBias);
-    vector(`${i}.post_norm`, `${at}.post_attention_layernorm`);
-    // Gate and up in turn, so that one lane has both and the activation costs no dispatch.
-    matrix(
-      `${i}.gate_up`,
-      hiddenSize,
-      [
-        { tensor: `${at}.mlp.gate_proj`, rows: intermediateSize, firstRow: 0, rowStep: 2 },
-        { tensor: `${at}.mlp.up_proj`, rows: intermediateSize, firstRow: 1, rowStep: 2 },
-      ],
-      config.mlpBias,
-    );
-    matrix(`${i}.down`, intermediateSize, whole(`${at}.mlp.down_proj`, hiddenSize), config.mlpBias);
-  }
-  vector("norm", "model.norm");
-  if (!config.tied) {
-    table.set("head", {
-      kind: "linear",
-      outFeatures: vocabSize,
-      inFeatures: hiddenSize,
-      tensors: whole("lm_head.weight", vocabSize),
-      sensitive: true,
-    });
-  }
-  return table;
+/** Refuses a feed-forward that is not silu's. */
+export function onlySilu(c: ConfigReader): void {
+  c.only("hidden_act", ["silu"], "this form has silu");
 }
 
-const rmsNorm = ({ weights, config }: Resident<LlamaConfig>, role: string): RmsNorm => ({
+/** Queries, keys and values in one matrix, as this form publishes them. */
+function attentionTable(b: TableBuilder, config: LlamaConfig, i: number, at: string): void {
+  const [q, kv] = [config.heads * config.headDim, config.kvHeads * config.headDim];
+  const qkv = stacked([`${at}.q_proj`, q], [`${at}.k_proj`, kv], [`${at}.v_proj`, kv]);
+  b.matrix(`${i}.qkv`, config.hiddenSize, qkv, { bias: config.biases.qkv });
+  b.matrix(`${i}.o`, q, whole(`${at}.o_proj`, config.hiddenSize), { bias: config.biases.out });
+  if (config.qkNorm === "none") return;
+  const row = config.qkNorm === "row";
+  b.norm(`${i}.q_norm`, row ? q : config.headDim, `${at}.q_norm`);
+  b.norm(`${i}.k_norm`, row ? kv : config.headDim, `${at}.k_norm`);
+}
+
+function mlpTable(b: TableBuilder, { hiddenSize, intermediateSize, biases }: LlamaConfig, i: number, at: string): void {
+  const gateUp = inTurn(`${at}.gate_proj`, `${at}.up_proj`, intermediateSize);
+  b.matrix(`${i}.gate_up`, hiddenSize, gateUp, { bias: biases.mlp });
+  b.matrix(`${i}.down`, intermediateSize, whole(`${at}.down_proj`, hiddenSize), { bias: biases.mlp });
+}
+
+/** A layer as Llama publishes it; `norms` are its norms, role and module. */
+export function llamaLayer(
+  b: TableBuilder,
+  config: LlamaConfig,
+  i: number,
+  norms: readonly (readonly [role: string, module: string])[] = [
+    ["input_norm", "input_layernorm"],
+    ["post_norm", "post_attention_layernorm"],
+  ],
+): void {
+  const at = `model.layers.${i}`;
+  for (const [role, module] of norms) b.norm(`${i}.${role}`, config.hiddenSize, `${at}.${module}`);
+  attentionTable(b, config, i, `${at}.self_attn`);
+  mlpTable(b, config, i, `${at}.mlp`);
+}
+
+/** The modules outside the layers. */
+export interface OuterModules {
+  readonly embed: string;
+  readonly norm: string;
+  readonly head: string;
+}
+
+const OUTER: OuterModules = { embed: "model.embed_tokens", norm: "model.norm", head: "lm_head" };
+
+export const rmsNorm = ({ weights, config }: Resident<LlamaConfig>, role: string): RmsNorm => ({
   gain: weights.vector(role),
   eps: config.normEps,
+  offset: config.normOffset,
 });
 
-export const llama: Family<LlamaConfig> = {
-  modelTypes: ["llama"],
-  parseConfig,
-  weightTable,
-  cacheSpec: ({ layers, kvHeads, headDim }) => ({ kind: "kv", layers, heads: kvHeads, headDim }),
-  rope: ({ rope, headDim }) => ropeSpec(rope, headDim),
-  dispatches: { layer: 6, other: 1 },
+/** Rotates, writes to the cache and attends, as the layer's config says. qkv: [rows, (heads + 2 · kvHeads) · headDim]. */
+export function attend(graph: Graph, model: Resident<LlamaConfig>, i: number, qkv: Tensor): Tensor {
+  const { config, weights, cache, ropes } = model;
+  const { rope, window } = config.attention[i]!;
+  const norm: QueryKeyNorm | undefined =
+    config.qkNorm === "none"
+      ? undefined
+      : {
+          kind: "rms",
+          over: config.qkNorm,
+          query: weights.vector(`${i}.q_norm`),
+          key: weights.vector(`${i}.k_norm`),
+          eps: config.normEps,
+          offset: config.normOffset,
+        };
+  const q = ropeWrite(graph, qkv, cache, i, config.heads, rope === null ? null : ropes[rope]!, {
+    ...(norm && { norm }),
+  });
+  const softCap = config.softCaps.attention;
+  return attention(graph, q, cache, i, {
+    scale: config.scales.attention,
+    ...(window !== undefined && { window }),
+    ...(softCap !== undefined && { softcap: softCap }),
+  });
+}
 
-  forward(graph, model) {
-    const { config, weights, cache, rope } = model;
-    const scale = config.headDim ** -0.5;
-    let x = embed(graph, weights.linear("embed"));
-    for (let i = 0; i < config.layers; i++) {
-      const qkv = linear(graph, x, weights.linear(`${i}.qkv`), { norm: rmsNorm(model, `${i}.input_norm`) });
-      const q = ropeWrite(graph, qkv, cache, i, config.heads, rope);
-      const mixed = attention(graph, q, cache, i, { scale });
-      x = linear(graph, mixed, weights.linear(`${i}.o`), { residual: x });
-      const gated = linear(graph, x, weights.linear(`${i}.gate_up`), {
-        norm: rmsNorm(model, `${i}.post_norm`),
-        swiglu: true,
+/** down(act(gate · x) ⊙ (up · x)), with what `last` adds to the last product. */
+export function gatedMlp(
+  graph: Graph,
+  { config, weights }: Resident<LlamaConfig>,
+  i: number,
+  x: Tensor,
+  norm: RmsNorm | undefined,
+  last: LinearOptions,
+): Tensor {
+  const { gate } = config;
+  const gated = linear(graph, x, weights.linear(`${i}.gate_up`), { gate, ...(norm && { norm }) });
+  return linear(graph, gated, weights.linear(`${i}.down`), last);
+}
+
+function forward(graph: Graph, model: Resident<LlamaConfig>): Tensor {
+  const { config, weights } = model;
+  const scale = config.scales.residual;
+  let x = embed(graph, weights.linear("embed"), config.scales.embed);
+  for (let i = 0; i < config.layers; i++) {
+    const qkv = linear(graph, x, weights.linear(`${i}.qkv`), { norm: rmsNorm(model, `${i}.input_norm`) });
+    const mixed = attend(graph, model, i, qkv);
+    x = linear(graph, mixed, weights.linear(`${i}.o`), { residual: x, scale });
+    x = gatedMlp(graph, model, i, x, rmsNorm(model, `${i}.post_norm`), { residual: x, scale });
+  }
+  return x;
+}
+
+export interface LlamaForm {
+  readonly modelTypes: readonly string[];
+  readonly parse: (c: ConfigReader, modelType: string) => LlamaConfig;
+  readonly layer?: (b: TableBuilder, config: LlamaConfig, i: number) => void;
+  readonly outer?: OuterModules;
+  readonly forward?: Family<LlamaConfig>["forward"];
+  /** Norms that stand alone in a layer: those that nothing linear follows. */
+  readonly ownNorms?: number;
+}
+
+/** A family of this form. */
+export function llamaFamily({ parse, layer = llamaLayer, outer = OUTER, ...form }: LlamaForm): Family<LlamaConfig> {
+  return {
+    modelTypes: form.modelTypes,
+    parseConfig(json) {
+      const c = new ConfigReader(json);
+      const config = parse(c, String(json["model_type"]));
+      c.finish();
+      return config;
+    },
+    weightTable(config) {
+      const b = new TableBuilder();
+      b.embedding(config.hiddenSize, config.vocabSize, outer.embed, config.tied ? null : outer.head);
+      for (let i = 0; i < config.layers; i++) layer(b, config, i);
+      b.norm("norm", config.hiddenSize, outer.norm);
+      return b.table;
+    },
+    cacheSpec: ({ layers, kvHeads, headDim }) => ({ kind: "kv", layers, heads: kvHeads, headDim }),
+    ropes: ({ ropes }, contextTokens) => ropes.map((rope) => ropeSpec(rope, contextTokens)),
+    dispatches: { layer: 6 + (form.ownNorms ?? 0), other: 1, head: 1 },
+    moreDispatches: ({ qkNorm }) => ({ layer: Number(qkNorm !== "none"), other: 0 }),
+    forward: form.forward ?? forward,
+    head(graph, model, hidden) {
+      const { config, weights } = model;
+      const softCap = config.softCaps.logits;
+      return linear(graph, hidden, weights.linear(config.tied ? "embed" : "head"), {
+        norm: rmsNorm(model, "norm"),
+        gather: true,
+        scale: config.scales.logits,
+        ...(softCap !== undefined && { softCap }),
       });
-      x = linear(graph, gated, weights.linear(`${i}.down`), { residual: x });
-    }
-    return x;
-  },
+    },
+  };
+}
 
-  head(graph, model, hidden) {
-    const layer = model.weights.linear(model.config.tied ? "embed" : "head");
-    return linear(graph, hidden, layer, { norm: rmsNorm(model, "norm"), gather: true });
+export const llama = llamaFamily({
+  modelTypes: ["llama"],
+  parse(c, modelType) {
+    onlySilu(c);
+    const out = c.boolean("attention_bias", false);
+    return { ...readLlama(c, modelType), biases: { qkv: out, out, mlp: c.boolean("mlp_bias", false) } };
   },
-};
+});

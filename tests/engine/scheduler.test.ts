@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { PagePool } from "../../src/engine/pages.ts";
+import { GREEDY } from "../../src/engine/sampling.ts";
 import type { FinishReason } from "../../src/engine/port.ts";
 import { Scheduler, type SchedulerLimits, type Step } from "../../src/engine/scheduler.ts";
 import type { Request, Task } from "../../src/engine/sequence.ts";
@@ -20,16 +21,17 @@ function request(
   length: number,
   task: Partial<Extract<Task, { kind: "generate" }>> | Exclude<Task, { kind: "generate" }> = {},
   n = 1,
+  firstId = 0,
 ): { request: Request; heard: Heard } {
   const heard: Heard = { tokens: [], finished: new Map(), values: [], errors: [], done: 0 };
   const full: Task =
     "kind" in task && task.kind !== "generate"
       ? (task as Task)
-      : { kind: "generate", maxTokens: 5, temperature: 0, seed: 0, ...task };
+      : { kind: "generate", maxTokens: 5, sampling: GREEDY, ...task };
   return {
     heard,
     request: {
-      ids: Array.from({ length }, (_, i) => i),
+      ids: Array.from({ length }, (_, i) => firstId + i),
       task: full,
       n,
       endIds: new Set([END]),
@@ -127,7 +129,7 @@ describe("Scheduler", () => {
     expect([heard.tokens.length, heard.done, scheduler.pages.used]).toEqual([0, 1, 0]);
   });
 
-  it("forks at the prompt's end: full pages shared, the partial one copied before the next step", () => {
+  it("forks at the prompt's end: full pages shared, the partial one copied", () => {
     const scheduler = make();
     const { request: r, heard } = request(6, {}, 3); // pages of 4: one full, one partial
     scheduler.add(r);
@@ -135,14 +137,17 @@ describe("Scheduler", () => {
     expect(first.batch.samples.map((s) => s.row)).toEqual([5, 5, 5]);
     expect(new Set(first.batch.samples.map((s) => s.slot)).size).toBe(3);
     expect(first.setups.map((s) => s.length)).toEqual([0, 6, 6]);
-    const [parent, ...children] = first.setups.map((s) => s.pages);
+    expect(first.setups.map((s) => s.sampling?.seed)).toEqual([0, 1, 2]);
+    expect(first.growths.map((g) => g.at)).toEqual([0, 0, 0]);
+    const [parent, ...children] = first.growths.map((g) => g.pages);
     for (const pages of children) {
       expect(pages[0]).toBe(parent![0]);
       expect(parent).not.toContain(pages[1]);
     }
     expect(scheduler.pages.shared).toBe(1);
+    expect(first.batch.copies).toEqual(children.map((pages) => ({ from: parent![1], to: pages[1] })));
     const second = scheduler.plan()!;
-    expect(second.batch.copies).toEqual(children.map((pages) => ({ from: parent![1], to: pages[1] })));
+    expect(second.batch.copies).toEqual([]);
     commit(scheduler, first);
     commit(scheduler, second);
     drain(scheduler);
@@ -153,18 +158,18 @@ describe("Scheduler", () => {
   it("copies nothing when the prompt ends with its page", () => {
     const scheduler = make();
     scheduler.add(request(8, {}, 2).request);
-    scheduler.plan();
-    expect(scheduler.plan()!.batch.copies).toEqual([]);
+    const step = scheduler.plan()!;
+    expect([step.batch.copies, scheduler.pages.shared]).toEqual([[], 2]);
   });
 
-  it("admits in order, when the worst case fits", () => {
+  it("admits in order, when what is known fits, and a page for each who runs", () => {
     const scheduler = make(5);
-    const first = request(8, { maxTokens: 5 }); // 3 pages
-    const second = request(12, { maxTokens: 1 }); // 3 pages
+    const first = request(8, { maxTokens: 5 }); // 2 pages, and soon another
+    const second = request(12, { maxTokens: 1 }, 1, 20); // 3 pages
     const third = request(1, { maxTokens: 1 }); // 1 page, but behind the second
     for (const { request: r } of [first, second, third]) scheduler.add(r);
     scheduler.plan();
-    expect(scheduler.counts).toEqual({ running: 1, waiting: 2 });
+    expect(scheduler.counts).toMatchObject({ running: 1, waiting: 2 });
   });
 
   it("serves everybody in the end", () => {

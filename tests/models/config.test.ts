@@ -67,6 +67,32 @@ describe("ConfigReader", () => {
     expect(said).toContain(`config.json: ${field}: ${message}`);
   });
 
+  it("refuses what nobody has read, unless it is null or says nothing about the model", () => {
+    const json = { a: 1, torch_dtype: "f32", attention_dropout: 0.1, eos_token_id: 3, b: null, nested: { c: 1, d: 2 } };
+    const c = new ConfigReader(json);
+    expect(complaint(() => c.finish())).toEqual(["a", expect.stringContaining("1 is not understood")]);
+    c.integer("a");
+    expect(complaint(() => c.finish())[0]).toBe("nested");
+    const nested = c.nested("nested")!;
+    c.finish();
+    expect(nested.integer("c")).toBe(1);
+    expect(complaint(() => nested.finish())[0]).toBe("nested.d");
+    nested.ignore("d");
+    nested.finish();
+    expect(complaint(() => nested.integer("d", { max: 1 }))[0]).toBe("nested.d");
+  });
+
+  it("reads names, numbers and lists", () => {
+    expect(reader.oneOf("text", ["3", "4"])).toBe("4");
+    expect(reader.oneOf("absent", ["3", "4"], "3")).toBe("3");
+    expect([reader.number("half"), reader.number("absent")]).toEqual([0.5, undefined]);
+    expect(reader.list("list", 2, "numbers", (x): x is number => typeof x === "number")).toEqual([1, 2]);
+    expect([reader.isNull("nothing"), reader.isNull("absent")]).toEqual([true, false]);
+    expect(complaint(() => reader.oneOf("text", ["5"]))[1]).toContain('"4" is not supported: only 5');
+    expect(complaint(() => reader.number("text"))[0]).toBe("text");
+    expect(complaint(() => reader.list("list", 3, "numbers", (_): _ is number => true))[0]).toBe("list");
+  });
+
   it("shows no more of a value than one can read", () => {
     expect(complaint(() => reader.integer("long"))[1].length).toBeLessThan(160);
   });

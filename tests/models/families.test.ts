@@ -1,4 +1,7 @@
-/** What every family in models/ has to hold; a new one adds a row to TABLE. */
+/**
+ * What every family in models/ has to hold, over the oracle's rows: their configs are as authors publish them, and the
+ * headers of their checkpoints say which tensors there are.
+ */
 import { afterAll, describe, expect, it } from "vitest";
 import { ConfigError } from "../../src/base/errors.ts";
 import { Usage } from "../../src/gpu/arena.ts";
@@ -6,201 +9,297 @@ import { createBatch } from "../../src/kernels/batch.ts";
 import { Pipelines } from "../../src/kernels/define.ts";
 import { Graph } from "../../src/kernels/graph.ts";
 import type { Linear } from "../../src/kernels/linear.ts";
-import type { LinearSpec, Resident, WeightTable } from "../../src/models/family.ts";
+import { PORTABLE } from "../../src/kernels/tuning.ts";
+import type { LinearSpec, ModelConfig, Resident, TensorPlacement, WeightTable } from "../../src/models/family.ts";
 import { findFamily, supportedModelTypes } from "../../src/models/index.ts";
+import { parseHeader } from "../../src/weights/safetensors.ts";
+import { FAMILY_ROWS, rowSource } from "../engine/families.ts";
+import { readBytes, readFixtureJson } from "../support/fixtures.ts";
 import { openNullGpu } from "../support/null-gpu.ts";
 
-interface Row {
-  /** A config.json that the family runs, every checked field given. */
-  json: Record<string, unknown>;
-  /** Published tensors of one layer and of all else: [name, shape]. */
-  layer: Record<string, number[]>;
-  other: Record<string, number[]>;
-  /** Of the config above. */
-  parameters: number;
-  /** Fields that may not be absent. */
-  required: readonly string[];
-  /** Values that would be run wrongly, each to be refused by the field's name. */
-  refused: readonly [field: string, value: unknown][];
-}
+type Json = Record<string, unknown>;
 
-const LLAMA: Row = {
-  json: {
-    model_type: "llama",
-    hidden_size: 24,
-    intermediate_size: 60,
-    num_hidden_layers: 3,
-    num_attention_heads: 6,
-    num_key_value_heads: 2,
-    head_dim: 8,
-    vocab_size: 100,
-    max_position_embeddings: 64,
-    hidden_act: "silu",
-    rms_norm_eps: 1e-5,
-    rope_theta: 10000,
-    tie_word_embeddings: false,
-    attention_bias: false,
-    mlp_bias: false,
-    bos_token_id: 1,
-    eos_token_id: [2, 3],
-  },
-  layer: {
-    "input_layernorm.weight": [24],
-    "self_attn.q_proj.weight": [48, 24],
-    "self_attn.k_proj.weight": [16, 24],
-    "self_attn.v_proj.weight": [16, 24],
-    "self_attn.o_proj.weight": [24, 48],
-    "post_attention_layernorm.weight": [24],
-    "mlp.gate_proj.weight": [60, 24],
-    "mlp.up_proj.weight": [60, 24],
-    "mlp.down_proj.weight": [24, 60],
-  },
-  other: { "model.embed_tokens.weight": [100, 24], "model.norm.weight": [24], "lm_head.weight": [100, 24] },
-  parameters: 2 * 2400 + 24 + 3 * (2 * 24 + 80 * 24 + 24 * 48 + 3 * 60 * 24),
-  required: ["hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size"],
-  refused: [
-    ["hidden_act", "gelu"],
-    ["quantization_config", { quant_method: "gptq" }],
-    ["num_key_value_heads", 4],
-    ["hidden_size", 26],
-    ["hidden_size", "24"],
-    ["intermediate_size", 61],
-    ["head_dim", 6],
-    ["head_dim", 516],
-    ["num_hidden_layers", 0],
-    ["num_attention_heads", 1.5],
-    ["vocab_size", -1],
-    ["rms_norm_eps", 0],
-    ["max_position_embeddings", "long"],
-    ["bos_token_id", 100],
-    ["eos_token_id", [2, 1.5]],
-    ["attention_bias", "yes"],
-    ["tie_word_embeddings", 1],
-    ["rope_scaling", { rope_type: "llama3", factor: 8 }],
-    ["partial_rotary_factor", 0.5],
-  ],
-};
-
-const TABLE: Row[] = [LLAMA];
-
+const rows = await Promise.all(
+  Object.values(FAMILY_ROWS)
+    .flat()
+    .map(async (row) => [row, await readFixtureJson<Json>(`tests/fixtures/families/${row}/config.json`)] as const),
+);
 const gpu = await openNullGpu();
 afterAll(() => {
   gpu?.device.destroy();
 });
 
-function tableOf(json: Record<string, unknown>): WeightTable {
-  const { family } = findFamily(json);
-  return family.weightTable(family.parseConfig(json));
-}
+/** Values that would be run wrongly, by model_type, each refused by the field's name; those of Llama's form for all of it. */
+const LLAMA_FORM: readonly [string, unknown][] = [
+  ["hidden_size", "24"],
+  ["intermediate_size", 61],
+  ["head_dim", 6],
+  ["head_dim", 516],
+  ["num_key_value_heads", 3],
+  ["num_hidden_layers", 0],
+  ["num_attention_heads", 1.5],
+  ["vocab_size", -1],
+  ["rms_norm_eps", 0],
+  ["max_position_embeddings", "long"],
+  ["bos_token_id", 160],
+  ["eos_token_id", [2, 1.5]],
+  ["tie_word_embeddings", 1],
+  ["rope_interleaved", true],
+  ["rope_scaling", { rope_type: "mrope", factor: 8 }],
+  ["rope_scaling", { rope_type: "linear" }],
+  ["rope_scaling", { rope_type: "linear", factor: 2, mystery: 3 }],
+  ["partial_rotary_factor", 2],
+  ["quantization_config", { quant_method: "gptq" }],
+];
+const SILU: readonly [string, unknown] = ["hidden_act", "gelu"];
+const REFUSED: Readonly<Record<string, readonly (readonly [string, unknown])[]>> = {
+  llama: [...LLAMA_FORM, SILU, ["attention_bias", "yes"], ["num_experts", 8], ["attn_schedule", 1]],
+  mistral: [...LLAMA_FORM, SILU, ["sliding_window", 0], ["attention_bias", true]],
+  qwen2: [...LLAMA_FORM, SILU, ["max_window_layers", -1], ["layer_types", ["full_attention"]]],
+  qwen3: [...LLAMA_FORM, SILU, ["layer_types", ["chunked_attention", "full_attention"]]],
+  gemma: [...LLAMA_FORM, ["hidden_act", "silu"], ["use_bidirectional_attention", true]],
+  gemma2: [...LLAMA_FORM, ["hidden_activation", "gelu"], ["sliding_window_size", 99], ["query_pre_attn_scalar", 0]],
+  gemma3_text: [
+    ...LLAMA_FORM,
+    ["rope_parameters", { full_attention: {}, sliding_attention: {} }],
+    ["rope_local_base_freq", -1],
+  ],
+  phi3: [
+    ...LLAMA_FORM,
+    SILU,
+    ["attention_bias", true],
+    ["embd_layer", {}],
+    ["full_attn_mod", 2],
+    ["lm_head_bias", true],
+  ],
+  olmo2: [...LLAMA_FORM, SILU, ["clip_qkv", 8]],
+  granite: [...LLAMA_FORM, SILU, ["residual_multiplier", 0], ["logits_scaling", "8"]],
+  minicpm: [...LLAMA_FORM, SILU, ["num_experts", 8], ["scale_depth", -1]],
+  smollm3: [...LLAMA_FORM, SILU, ["no_rope_layers", [1]], ["no_rope_layer_interval", 0]],
+  internlm: [...LLAMA_FORM, SILU, ["bias", 1]],
+  internlm2: [...LLAMA_FORM, SILU, ["bias", true]],
+  gpt2: [
+    ["n_embd", 41.5],
+    ["n_head", 3],
+    ["activation_function", "tanh"],
+    ["scale_attn_weights", 1],
+    ["num_key_value_heads", 1],
+  ],
+  gpt_bigcode: [
+    ["scale_attn_weights", false],
+    ["multi_query", "yes"],
+  ],
+  gpt_neox: [
+    ["rotary_pct", 0.1],
+    ["hidden_act", "mish"],
+    ["attention_bias", 0],
+    ["rope_scaling", { type: "ntk", factor: 2 }],
+  ],
+  gptj: [
+    ["rotary_dim", 32],
+    ["rotary_dim", 6],
+    ["rope_scaling", { rope_type: "linear", factor: 2 }],
+    ["rotary", false],
+  ],
+  phi: [
+    ["qk_layernorm", true],
+    ["partial_rotary_factor", 2],
+  ],
+  "phi-msft": [
+    ["rotary_dim", 20],
+    ["n_head_kv", 3],
+    ["img_processor", {}],
+  ],
+  starcoder2: [
+    ["norm_type", "rms_norm"],
+    ["mlp_type", "gated"],
+    ["layer_norm_epsilon", 1e-3],
+  ],
+  stablelm: [
+    ["qk_layernorm", true],
+    ["hidden_act", "gelu"],
+  ],
+  orion: [["hidden_act", "gelu"]],
+  cohere: [
+    ["hidden_act", "gelu"],
+    ["logit_scale", 0],
+  ],
+  falcon: [
+    ["alibi", true],
+    ["apply_residual_connection_post_layernorm", true],
+    ["num_ln_in_parallel_attn", 3],
+    ["activation", "swish"],
+  ],
+  bloom: [
+    ["apply_residual_connection_post_layernorm", true],
+    ["hidden_size", 64],
+  ],
+  mpt: [
+    ["attn_config", { alibi: false }],
+    ["attn_config", { alibi: true, clip_qkv: 6 }],
+    ["attn_config", { alibi: true, rope: true }],
+    ["no_bias", false],
+    ["logit_scale", 0.5],
+    ["expansion_ratio", 2],
+    ["norm_type", "rmsnorm"],
+  ],
+};
 
 /** Every published tensor of a weight table, with the shape it asks for. */
-function tensors(table: WeightTable): Record<string, number[]> {
-  const shapes: Record<string, number[]> = {};
-  const note = (name: string, shape: number[]): void => {
+function tensors(table: WeightTable): Record<string, readonly number[]> {
+  const shapes: Record<string, readonly number[]> = {};
+  const note = (name: string, shape: readonly number[]): void => {
     expect([name, shapes[name] ?? shape]).toEqual([name, shape]);
     shapes[name] = shape;
   };
   for (const spec of table.values()) {
-    if (spec.kind === "vector") note(spec.tensor, [spec.width]);
-    else {
-      for (const { tensor, rows } of spec.tensors) note(tensor, [rows, spec.inFeatures]);
-      for (const { tensor, rows } of spec.bias ?? []) note(tensor, [rows]);
+    if (spec.kind === "vector") {
+      if (spec.tensor !== undefined) note(spec.tensor, spec.shape ?? [spec.width]);
+    } else {
+      for (const { tensor, rows, tensorRows = rows } of spec.tensors) {
+        note(tensor, spec.transposed ? [spec.inFeatures, tensorRows] : [tensorRows, spec.inFeatures]);
+      }
+      for (const { tensor, rows, tensorRows = rows } of spec.bias ?? []) note(tensor, [tensorRows]);
     }
   }
   return shapes;
 }
 
-it("covers every supported model_type", () => {
-  expect(TABLE.map((row) => row.json["model_type"])).toEqual(supportedModelTypes);
+it("has a row for every supported model_type", () => {
+  expect([...new Set(rows.map(([, json]) => json["model_type"]))].sort()).toEqual([...supportedModelTypes].sort());
+  expect(Object.keys(REFUSED).sort()).toEqual([...supportedModelTypes].sort());
 });
 
-describe.each(TABLE.map((row) => [row.json["model_type"] as string, row] as const))("%s", (_, row) => {
-  const { family } = findFamily(row.json);
-  const config = family.parseConfig(row.json);
-  const layers = row.json["num_hidden_layers"] as number;
+describe.each(rows)("%s", (row, json) => {
+  const { family } = findFamily(json);
+  const config = family.parseConfig(json);
+  const parse = (change: Json) => (): unknown => family.parseConfig({ ...json, ...change });
 
-  it.each(row.required)("needs %s", (field) => {
-    const { [field]: __, ...rest } = row.json;
-    expect(() => family.parseConfig(rest)).toThrow(`config.json: ${field}: `);
+  it.each(REFUSED[json["model_type"] as string]!)("refuses %s = %o by its name", (field, value) => {
+    expect(parse({ [field]: value })).toThrow(ConfigError);
+    expect(parse({ [field]: value })).toThrow(`config.json: ${field}`);
   });
 
-  it.each(row.refused)("refuses %s = %o by its name", (field, value) => {
-    const parse = (): unknown => family.parseConfig({ ...row.json, [field]: value });
-    expect(parse).toThrow(ConfigError);
-    expect(parse).toThrow(`config.json: ${field}`);
+  it("refuses a field that it does not know", () => {
+    expect(parse({ attention_chunk_size: 8192 })).toThrow("config.json: attention_chunk_size: 8192 is not understood");
+    expect(parse({ attention_chunk_size: null })).not.toThrow();
   });
 
-  it("asks for the tensors of the published checkpoint, in their shapes", () => {
-    const expected = { ...row.other };
-    for (let i = 0; i < layers; i++) {
-      for (const [name, shape] of Object.entries(row.layer)) expected[`model.layers.${i}.${name}`] = shape;
-    }
-    const found = tensors(tableOf(row.json));
-    expect(found).toEqual(expected);
-    const parameters = Object.values(found).reduce((n, shape) => n + shape.reduce((a, b) => a * b), 0);
-    expect(parameters).toBe(row.parameters);
-  });
-
-  it("gives each row of every resident matrix to one published row", () => {
-    const biased = { ...row.json, attention_bias: true, mlp_bias: true };
-    for (const spec of [...tableOf(row.json).values(), ...tableOf(biased).values()]) {
-      if (spec.kind === "linear") expectWhole(spec);
+  it("complains of nothing but fields, whichever is missing or no number", () => {
+    // These are read by nobody, or their text means something.
+    const free = /token_id|dtype|pdrop|initializer|n_ctx|activation|hidden_act|norm_type|model_type/;
+    for (const field of Object.keys(json)) {
+      try {
+        family.parseConfig(Object.fromEntries(Object.entries(json).filter(([name]) => name !== field)));
+      } catch (error) {
+        expect([field, error]).toEqual([field, expect.any(ConfigError)]);
+      }
+      if (json[field] === null || free.test(field)) continue;
+      expect(parse({ [field]: "many" }), field).toThrow(ConfigError);
     }
   });
 
-  it("has a cache of the model's heads", () => {
-    expect(family.cacheSpec(config).layers).toBe(layers);
-    expect(family.rope(config, 64).inverseFrequencies.length * 2).toBe(family.rope(config, 64).dim);
+  it("asks for the tensors of the published checkpoint, in their shapes", async () => {
+    const file = await readBytes(`${rowSource(row)}/model.safetensors`);
+    const length = Number(new DataView(file.buffer, file.byteOffset).getBigUint64(0, true));
+    const published: Record<string, readonly number[]> = {};
+    const asked = tensors(family.weightTable(config));
+    for (const { name, shape } of parseHeader(row, file.subarray(8, 8 + length), file.length).values()) {
+      published[name in asked ? name : `${family.optionalPrefix}${name}`] = shape;
+    }
+    expect(asked).toEqual(published);
+  });
+
+  it("gives each row of every resident matrix to one published row, and wastes none", () => {
+    const placed = new Map<string, number>();
+    for (const spec of family.weightTable(config).values()) {
+      if (spec.kind !== "linear") continue;
+      expectWhole(spec);
+      for (const p of [...spec.tensors, ...(spec.bias ?? [])]) {
+        placed.set(p.tensor, (placed.get(p.tensor) ?? 0) + p.rows / (p.tensorRows ?? p.rows));
+      }
+    }
+    for (const [tensor, share] of placed) expect([tensor, share]).toEqual([tensor, expect.closeTo(1, 6)]);
+  });
+
+  it("has a cache of the model's heads, and frequencies for every element that rotates", () => {
+    expect(family.cacheSpec(config).layers).toBe(config.layers);
+    for (const rope of family.ropes(config, 64)) expect(rope.inverseFrequencies.length * 2).toBe(rope.dim);
   });
 
   it.skipIf(gpu === null)("keeps to its dispatches", async () => {
-    const { layer, other } = family.dispatches;
-    expect(layer).toBeLessThanOrEqual(8);
-    const limits = { rows: 4, slots: 4, samples: 4, pagesPerSequence: 2, vocabSize: config.vocabSize };
-    const batch = await createBatch(gpu!.arena, limits);
-    const buffer = await gpu!.arena.allocate("weights", "all", 1 << 16, Usage.storage);
-    const range = { buffer, offset: 0, size: buffer.size };
-    const table = family.weightTable(config);
-    const { heads, headDim } = family.cacheSpec(config);
-    const model: Resident<typeof config> = {
-      config,
-      weights: {
-        linear(role): Linear {
-          const { inFeatures, outFeatures } = table.get(role) as LinearSpec;
-          const parts = [{ weights: range, rowStart: 0, rowCount: outFeatures }];
-          return { name: role, inFeatures, outFeatures, layout: "f32", parts };
-        },
-        vector: () => range,
-      },
-      rope: { dim: family.rope(config, 64).dim, near: range, far: range },
-      cache: {
-        kind: "kv",
-        format: "f32",
-        pageSize: 32,
-        heads,
-        headDim,
-        layers: Array.from({ length: layers }, () => ({ pool: range, valueOffset: 0 })),
-      },
-    };
-    const graph = new Graph(new Pipelines(gpu!.device), batch, 1, 1);
-    const hidden = family.forward(graph, model);
-    expect([hidden.extent, hidden.width]).toEqual(["rows", config.hiddenSize]);
-    expect(graph.ops.length).toBe(layer * layers + other);
-    const logits = family.head(graph, model, hidden);
-    expect([logits.extent, logits.width]).toEqual(["samples", config.vocabSize]);
-    expect(graph.ops.length).toBe(layer * layers + other + 1);
+    const more = family.moreDispatches?.(config) ?? { layer: 0, other: 0 };
+    const { head } = family.dispatches;
+    const layer = family.dispatches.layer + more.layer;
+    const other = family.dispatches.other + more.other;
+    const short = await draw(family, config, 64);
+    expect([short.forward, short.head]).toEqual([layer * config.layers + other, head]);
+    // A long cache is split, and its parts are merged: one more. Sandwich norms may take ten, LayerNorm stands alone.
+    const long = await draw(family, config, Infinity);
+    const sandwich = /gemma[23]|olmo2/.test(row);
+    expect(long.forward - other).toBeGreaterThanOrEqual(layer * config.layers);
+    expect(long.forward - other).toBeLessThanOrEqual((layer + 1) * config.layers);
+    expect(layer + 1).toBeLessThanOrEqual(sandwich ? 10 : head === 2 ? 9 : 8);
   });
 });
 
-/** Placements cover rows 0 … out − 1 once each, biases as the weights do. */
+/** Draws a decode step on a device that computes nothing, and counts. */
+async function draw(
+  family: ReturnType<typeof findFamily>["family"],
+  config: ModelConfig,
+  maxLength: number,
+): Promise<{ forward: number; head: number }> {
+  const limits = {
+    rows: 4,
+    slots: 4,
+    samples: 4,
+    pagesPerSequence: maxLength === Infinity ? 64 : 2,
+    vocabSize: config.vocabSize,
+  };
+  const batch = await createBatch(gpu!.arena, limits);
+  const buffer = await gpu!.arena.allocate("weights", "all", 1 << 16, Usage.storage);
+  const range = { buffer, offset: 0, size: buffer.size };
+  const table = family.weightTable(config);
+  const { heads, headDim, layers } = family.cacheSpec(config);
+  const model: Resident<ModelConfig> = {
+    config,
+    weights: {
+      linear(role): Linear {
+        const { inFeatures, outFeatures, bias } = table.get(role) as LinearSpec;
+        const parts = [{ weights: range, rowStart: 0, rowCount: outFeatures }];
+        return { name: role, inFeatures, outFeatures, layout: "f32", parts, ...(bias && { bias: range }) };
+      },
+      vector(role) {
+        expect([role, table.get(role)?.kind]).toEqual([role, "vector"]);
+        return range;
+      },
+    },
+    ropes: family.ropes(config, 64).map(({ dim }) => ({ dim, near: range, far: range })),
+    cache: {
+      kind: "kv",
+      format: "f32",
+      pageSize: 32,
+      heads,
+      headDim,
+      layers: Array.from({ length: layers }, () => ({ pool: range, valueOffset: 0 })),
+    },
+  };
+  const graph = new Graph(new Pipelines(gpu!.device), batch, 1, 1, PORTABLE, maxLength);
+  const hidden = family.forward(graph, model);
+  expect([hidden.extent, hidden.width]).toEqual(["rows", config.hiddenSize]);
+  const forward = graph.ops.length;
+  const logits = family.head(graph, model, hidden);
+  expect([logits.extent, logits.width]).toEqual(["samples", config.vocabSize]);
+  return { forward, head: graph.ops.length - forward };
+}
+
+/** Placements cover rows 0 … out − 1 once each; a bias stands with its weight's rows. */
 function expectWhole(spec: LinearSpec): void {
-  for (const placements of [spec.tensors, ...(spec.bias ? [spec.bias] : [])]) {
-    const covered = placements.flatMap(({ rows, firstRow, rowStep }) =>
-      Array.from({ length: rows }, (_, i) => firstRow + i * rowStep),
-    );
-    expect(covered.sort((a, b) => a - b)).toEqual(Array.from({ length: spec.outFeatures }, (_, i) => i));
-  }
-  const where = (list: LinearSpec["tensors"]): unknown =>
-    list.map(({ rows, firstRow, rowStep }) => [rows, firstRow, rowStep]);
-  if (spec.bias) expect(where(spec.bias)).toEqual(where(spec.tensors));
+  const covered = spec.tensors.flatMap(({ rows, firstRow, rowStep }) =>
+    Array.from({ length: rows }, (_, i) => firstRow + i * rowStep),
+  );
+  expect(covered.sort((a, b) => a - b)).toEqual(Array.from({ length: spec.outFeatures }, (_, i) => i));
+  const where = ({ tensor, ...place }: TensorPlacement): unknown => ({ ...place, of: tensor.replace(/\.\w+$/, "") });
+  const places = spec.tensors.map(where);
+  for (const b of spec.bias ?? []) expect(places).toContainEqual(where(b));
 }

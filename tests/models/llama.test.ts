@@ -26,10 +26,15 @@ describe("llama", () => {
       headDim: 8,
       intermediateSize: 172,
       normEps: 1e-6,
-      attentionBias: false,
-      mlpBias: false,
+      normOffset: 0,
+      gate: "silu",
       tied: false,
-      rope: { theta: 10000 },
+      biases: { qkv: false, out: false, mlp: false },
+      qkNorm: "none",
+      ropes: [{ theta: 10000, dim: 8, scaling: { type: "default" } }],
+      attention: [{ rope: 0 }, { rope: 0 }],
+      scales: { embed: 1, attention: 8 ** -0.5, residual: 1, logits: 1 },
+      softCaps: {},
     });
   });
 
@@ -43,7 +48,9 @@ describe("llama", () => {
   });
 
   it("refuses a width that its heads do not divide into whole, narrow heads", () => {
-    expect(() => llama.parseConfig({ ...MINIMAL, num_attention_heads: 3 })).toThrow("config.json: head_dim: ");
+    expect(() => llama.parseConfig({ ...MINIMAL, num_attention_heads: 3 })).toThrow(
+      "config.json: num_attention_heads: 3 heads",
+    );
     expect(() => llama.parseConfig({ ...MINIMAL, hidden_size: 1024, num_attention_heads: 1 })).toThrow(
       "config.json: head_dim: 1024 is not an integer from 1 to 512",
     );

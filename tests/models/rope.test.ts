@@ -1,52 +1,121 @@
 import { describe, expect, it } from "vitest";
 import { ConfigError } from "../../src/base/errors.ts";
 import { ConfigReader } from "../../src/models/config.ts";
-import { readRope, ropeSpec, ropeTables } from "../../src/models/rope.ts";
+import {
+  alibiSlopes,
+  readRope,
+  ropeSpec,
+  ropeTables,
+  stretchedContext,
+  type RopeConfig,
+} from "../../src/models/rope.ts";
+import { readFixtureJson } from "../support/fixtures.ts";
 
-const rope = (json: Record<string, unknown>): unknown => readRope(new ConfigReader(json));
+const rope = (json: Record<string, unknown>): RopeConfig => {
+  const c = new ConfigReader(json);
+  const read = readRope(c, 16, { contextTokens: 128 });
+  c.finish();
+  return read;
+};
 
 describe("readRope", () => {
-  it.each([
-    [{}, 10000],
-    [{ rope_theta: 500000 }, 500000],
-    [{ rope_theta: 500000.5, rope_scaling: null }, 500000.5],
-    [{ rope_scaling: { rope_type: "default" } }, 10000],
-    [{ rope_scaling: { type: "default" }, rope_theta: 7 }, 7],
-    [{ rope_parameters: { rope_theta: 1e6, rope_type: "default" } }, 1e6],
-    [{ rope_parameters: { rope_theta: 1e6 }, rope_theta: 5 }, 1e6],
-    [{ rope_parameters: {}, rope_theta: 5 }, 5],
-    [{ partial_rotary_factor: 1, rope_parameters: { partial_rotary_factor: 1 } }, 10000],
-  ])("reads %o", (json, theta) => {
-    expect(rope(json)).toEqual({ theta });
+  it.each<[Record<string, unknown>, number, number, string]>([
+    [{}, 10000, 16, "default"],
+    [{ rope_theta: 500000 }, 500000, 16, "default"],
+    [{ rope_theta: 500000.5, rope_scaling: null }, 500000.5, 16, "default"],
+    [{ rope_scaling: { rope_type: "default" } }, 10000, 16, "default"],
+    [{ rope_scaling: { type: "default" }, rope_theta: 7 }, 7, 16, "default"],
+    [{ rope_parameters: { rope_theta: 1e6, rope_type: "default" } }, 1e6, 16, "default"],
+    [{ rope_parameters: { rope_theta: 1e6 }, rope_theta: 5 }, 1e6, 16, "default"],
+    [{ rope_parameters: {}, rope_theta: 5 }, 5, 16, "default"],
+    [{ partial_rotary_factor: 0.5 }, 10000, 8, "default"],
+    [{ rope_parameters: { partial_rotary_factor: 0.25 } }, 10000, 4, "default"],
+    [{ rope_scaling: { type: "linear", factor: 2 } }, 10000, 16, "linear"],
+    [{ rope_scaling: { rope_type: "yarn", type: "yarn", factor: 2 } }, 10000, 16, "yarn"],
+  ])("reads %o", (json, theta, dim, type) => {
+    expect(rope(json)).toMatchObject({ theta, dim, scaling: { type } });
   });
 
   it.each<[Record<string, unknown>, string]>([
-    [{ rope_scaling: { rope_type: "llama3", factor: 8 } }, "rope_scaling.rope_type"],
-    [{ rope_scaling: { type: "linear", factor: 2 } }, "rope_scaling.rope_type"],
-    [{ rope_parameters: { rope_type: "yarn" } }, "rope_parameters.rope_type"],
+    [{ rope_scaling: { rope_type: "llama3", factor: 8 } }, "rope_scaling.low_freq_factor"],
+    [{ rope_scaling: { type: "linear" } }, "rope_scaling.factor"],
+    [{ rope_scaling: { type: "mrope", factor: 2 } }, "rope_scaling.type"],
+    [{ rope_parameters: { rope_type: "proportional" } }, "rope_parameters.rope_type"],
+    [{ rope_scaling: { type: "yarn", factor: 4, mystery: 1 } }, "rope_scaling.mystery"],
+    [{ rope_scaling: { type: "linear", factor: 4, beta_fast: 1 } }, "rope_scaling.beta_fast"],
+    [{ rope_scaling: { type: "longrope", short_factor: [1], long_factor: [1] } }, "rope_scaling.short_factor"],
     [{ rope_scaling: "yarn" }, "rope_scaling"],
     [{ rope_theta: 0 }, "rope_theta"],
     [{ rope_theta: -1 }, "rope_theta"],
     [{ rope_theta: "10000" }, "rope_theta"],
-    [{ partial_rotary_factor: 0.5 }, "partial_rotary_factor"],
-    [{ rope_parameters: { partial_rotary_factor: 0.5 } }, "rope_parameters.partial_rotary_factor"],
+    [{ partial_rotary_factor: 0.4 }, "partial_rotary_factor"],
+    [{ rope_parameters: { partial_rotary_factor: 1.5 } }, "rope_parameters.partial_rotary_factor"],
   ])("refuses %o by the field's name", (json, field) => {
     expect(() => rope(json)).toThrow(ConfigError);
     expect(() => rope(json)).toThrow(`config.json: ${field}: `);
   });
+
+  it("runs a checkpoint for what its scaling makes of the published context", () => {
+    const context = (scaling: object): number => stretchedContext(128, rope({ rope_scaling: scaling }));
+    expect(context({ type: "linear", factor: 4 })).toBe(128);
+    expect(context({ type: "dynamic", factor: 4 })).toBe(512);
+    expect(context({ type: "yarn", factor: 4, original_max_position_embeddings: 128 })).toBe(512);
+    expect(context({ type: "yarn", factor: 4, original_max_position_embeddings: 16 })).toBe(128);
+  });
 });
+
+interface RopeGoldens {
+  cases: { name: string; json: Record<string, unknown>; length: number; inverse: number[]; factor: number }[];
+}
+const goldens = await readFixtureJson<RopeGoldens>("tests/fixtures/families/positions.json");
 
 describe("ropeSpec", () => {
   it("has the frequencies of the paper", () => {
-    const { dim, inverseFrequencies, scale } = ropeSpec({ theta: 10000 }, 8);
+    const { dim, inverseFrequencies, scale } = ropeSpec({ theta: 10000, dim: 8, scaling: { type: "default" } }, 64);
     expect([dim, scale]).toEqual([8, 1]);
     [1, 0.1, 0.01, 0.001].forEach((f, i) => expect(inverseFrequencies[i]).toBeCloseTo(f, 15));
+  });
+
+  // Lengths on both sides of each boundary: 64 is the original context, 128 the published one.
+  it.each(goldens.cases.map((c) => [c.name, c.length, c] as const))(
+    "%s at %i tokens is transformers'",
+    (_, length, { json, inverse, factor }) => {
+      const c = new ConfigReader(json);
+      const headDim = (json["head_dim"] as number | undefined) ?? 16;
+      const read = readRope(c, headDim, { contextTokens: json["max_position_embeddings"] as number });
+      const { inverseFrequencies, scale } = ropeSpec(read, length);
+      expect(scale).toBeCloseTo(factor, 6);
+      expect(inverseFrequencies.length).toBe(inverse.length);
+      // transformers computes in float32, powers included.
+      inverse.forEach((f, e) => expect(Math.abs(inverseFrequencies[e]! / f - 1)).toBeLessThan(2e-6));
+    },
+  );
+
+  it.each([
+    ["longrope", 64, 65],
+    ["dynamic", 128, 129],
+  ])("%s changes between %i and %i tokens, and nowhere below", (name, last, next) => {
+    const at = (length: number): Float64Array => {
+      const { json } = goldens.cases.find((c) => c.name === name)!;
+      return ropeSpec(readRope(new ConfigReader(json), 16, { contextTokens: 128 }), length).inverseFrequencies;
+    };
+    expect(at(1)).toEqual(at(last));
+    expect(at(last)).not.toEqual(at(next));
+  });
+});
+
+describe("alibiSlopes", () => {
+  it("has the paper's slopes, and between them those of the power above", () => {
+    expect(alibiSlopes(4)).toEqual([2 ** -2, 2 ** -4, 2 ** -6, 2 ** -8]);
+    expect(alibiSlopes(8)[0]).toBe(0.5);
+    expect(alibiSlopes(6)).toEqual([2 ** -2, 2 ** -4, 2 ** -6, 2 ** -8, 2 ** -1, 2 ** -3]);
+    expect(alibiSlopes(1)).toEqual([2 ** -8]);
   });
 });
 
 describe("ropeTables", () => {
   const dim = 16;
-  const spec = ropeSpec({ theta: 500000 }, dim);
+  const spec = ropeSpec({ theta: 500000, dim, scaling: { type: "default" } }, 64);
   /** (cos, sin) of element e at a position, as rope_write combines it. */
   const turn = (tables: ReturnType<typeof ropeTables>, position: number, e: number): [number, number] => {
     const near = 2 * ((position & 255) * (dim / 2) + e);

@@ -1,0 +1,59 @@
+import { GPT, gptFamily, plainScales, readActivation } from "./gpt.ts";
+import { readHeads, readTokens, requireFours } from "./read.ts";
+import { readRope, stretchedContext } from "./rope.ts";
+import { stacked, whole } from "./table.ts";
+
+/** StarCoder 2 (Lozhkov et al. 2024): LayerNorm, rotary positions, few key heads, a window, a plain feed-forward. */
+export const starcoder2 = gptFamily({
+  modelTypes: ["starcoder2"],
+  parse(c, modelType) {
+    c.only("quantization_config", [], "quantised checkpoints are not read yet; use the original one");
+    c.only("norm_type", ["layer_norm"], "norms are to be LayerNorm");
+    c.only("mlp_type", ["default"], "the feed-forward is to be plain");
+    c.only("scale_attn_weights", [true], "scores are to be scaled");
+    const hiddenSize = c.integer("hidden_size");
+    const { heads, kvHeads, headDim } = readHeads(c, hiddenSize, { kvHeads: 2 });
+    const innerSize = c.integer("intermediate_size");
+    requireFours(c, { hidden_size: hiddenSize, intermediate_size: innerSize, num_attention_heads: headDim });
+    const layers = c.integer("num_hidden_layers");
+    const contextTokens = c.integer("max_position_embeddings", { fallback: 4096 });
+    const rope = readRope(c, headDim, { contextTokens });
+    const normEps = c.positive("norm_epsilon", 1e-5);
+    c.only("layer_norm_epsilon", [normEps], "it is not what norm_epsilon says");
+    const activation = readActivation(c, "hidden_act", "gelu_pytorch_tanh");
+    c.ignore("activation_function"); // left from StarCoder; transformers reads hidden_act
+    const biased = c.boolean("use_bias", true);
+    return {
+      ...GPT,
+      modelType,
+      layers,
+      hiddenSize,
+      ...readTokens(c),
+      contextTokens: stretchedContext(contextTokens, rope),
+      heads,
+      kvHeads,
+      headDim,
+      innerSize,
+      rope,
+      normEps,
+      activation,
+      tied: c.boolean("tie_word_embeddings", true),
+      attentionScales: plainScales(layers, headDim),
+      biases: { qkv: biased, out: biased, mlp: biased },
+      ...(!c.absent("sliding_window") && { window: c.integer("sliding_window") }),
+    };
+  },
+  modules: () => ({ embed: "model.embed_tokens", norm: "model.norm", head: "lm_head" }),
+  layer(b, { hiddenSize, innerSize, heads, kvHeads, headDim, biases }, i) {
+    const at = `model.layers.${i}`;
+    const [q, kv] = [heads * headDim, kvHeads * headDim];
+    const attention = `${at}.self_attn`;
+    const qkv = stacked([`${attention}.q_proj`, q], [`${attention}.k_proj`, kv], [`${attention}.v_proj`, kv]);
+    b.norm(`${i}.attention_norm`, hiddenSize, `${at}.input_layernorm`, true);
+    b.matrix(`${i}.qkv`, hiddenSize, qkv, { bias: biases.qkv });
+    b.matrix(`${i}.o`, q, whole(`${attention}.o_proj`, hiddenSize), { bias: biases.out });
+    b.norm(`${i}.mlp_norm`, hiddenSize, `${at}.post_attention_layernorm`, true);
+    b.matrix(`${i}.up`, hiddenSize, whole(`${at}.mlp.c_fc`, innerSize), { bias: biases.mlp });
+    b.matrix(`${i}.down`, innerSize, whole(`${at}.mlp.c_proj`, hiddenSize), { bias: biases.mlp });
+  },
+});
