@@ -11,10 +11,12 @@ export type {
   GenerationResult,
   KvFormat,
   LoadProgress,
+  Logprobs,
   ModelInfo,
   RowRange,
   SamplingOptions,
   Timing,
+  TokenLogprob,
   Usage,
   WeightFormat,
 } from "./engine/port.ts";

@@ -87,8 +87,8 @@ describe("Engine", () => {
   });
 
   it("refuses options that it would have to ignore, by name", async () => {
-    const unknown = { topP: 0.9 } as tessera.GenerateOptions;
-    await expect(engine.generate("x", unknown).result).rejects.toThrow(/"topP" is not supported/);
+    const unknown = { tools: [] } as tessera.GenerateOptions;
+    await expect(engine.generate("x", unknown).result).rejects.toThrow(/"tools" is not supported/);
     await expect(Engine.load("./x", { quality: 5 } as tessera.LoadOptions)).rejects.toBeInstanceOf(UnsupportedError);
     await expect(engine.logits([1], { row: "all" } as never)).rejects.toBeInstanceOf(UnsupportedError);
   });

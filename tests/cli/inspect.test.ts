@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { describe as describeForPeople, dtypesOf, reportOf } from "../../src/cli/inspect.ts";
 import { inspectCheckpoint } from "../../src/engine/inspect.ts";
-import { ArgumentError, SourceError, UnsupportedError, UnsupportedModelError } from "../../src/index.ts";
+import { ArgumentError, SourceError, UnsupportedModelError } from "../../src/index.ts";
 import { fixtureSource, readFixtureJson } from "../support/fixtures.ts";
 
 const EMBEDDED = "demo/public/model";
@@ -107,6 +107,5 @@ describe("inspecting what cannot be loaded", () => {
     await writeFile(join(folder, "config.json"), "{");
     await expect(inspectCheckpoint(folder)).rejects.toThrow(/config\.json: is not JSON/);
     await expect(inspectCheckpoint(embedded, { contextTokens: 1e6 })).rejects.toThrow(ArgumentError);
-    await expect(inspectCheckpoint(embedded, { kv: "int8" })).rejects.toThrow(UnsupportedError);
   });
 });
