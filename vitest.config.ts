@@ -10,6 +10,9 @@ import { repoRoot, sharedRoot } from "./tests/support/shared.ts";
 const anywhere = "tests/**/*.test.ts";
 const gpu = "tests/**/*.gpu.test.ts";
 const kernels = "tests/kernels/**/*.gpu.test.ts";
+// Chromium runs on SwiftShader too, so its lane in Node has whole models alone, unless it is asked for more.
+const models = ["tests/engine/{families,golden,quantised}*.gpu.test.ts", "tests/support/*.gpu.test.ts"];
+const wantsAll = Boolean(process.env["TESSERA_FAULT"] || process.env["TESSERA_WHOLE_LANES"]);
 const nodeGpu = "tests/**/*.node.gpu.test.ts"; // Dawn in Node only
 const browserOnly = "tests/**/*.browser.test.ts"; // the page's own means (OPFS, File, workers)
 const e2e = "tests/e2e/**";
@@ -28,12 +31,12 @@ const inNode = { repository: repoRoot, shared, sharedEntries };
  * Kernels and engine in Node on Dawn, on the Vulkan driver whose manifest is given, else on the system's own choice. A
  * plain lane has the kernels alone, on a device without optional features.
  */
-function dawnLane(name: string, driver?: string, plain = false): TestProjectConfiguration {
+function dawnLane(name: string, driver?: string, include = [gpu], plain = false): TestProjectConfiguration {
   return {
     plugins: seededFault(),
     test: {
       name,
-      include: [plain ? kernels : gpu],
+      include,
       exclude: [e2e],
       environment: "node",
       pool: "forks", // a fresh process a file: a driver that crashes takes one file with it
@@ -91,8 +94,10 @@ export default defineConfig({
         },
       },
       chromium,
-      ...(lavapipe === undefined ? [] : [dawnLane("dawn-lavapipe", lavapipe), dawnLane("dawn-plain", lavapipe, true)]),
-      ...(swiftshader === undefined ? [] : [dawnLane("dawn-swiftshader", swiftshader)]),
+      ...(lavapipe === undefined
+        ? []
+        : [dawnLane("dawn-lavapipe", lavapipe), dawnLane("dawn-plain", lavapipe, [kernels], true)]),
+      ...(swiftshader === undefined ? [] : [dawnLane("dawn-swiftshader", swiftshader, wantsAll ? [gpu] : models)]),
       dawnLane("dawn-default"),
       {
         test: {

@@ -59,7 +59,8 @@ async function runLane(name, filters) {
     [vitest, "run", "--project", name, ...reporters, "--passWithNoTests", ...filters],
     {
       cwd: root,
-      env: { ...process.env, TESSERA_LANE_REPORT: file },
+      // Who asks for certain files gets them in whatever lane.
+      env: { ...process.env, TESSERA_LANE_REPORT: file, ...(filters.length > 0 && { TESSERA_WHOLE_LANES: "1" }) },
       stdio: ["ignore", "inherit", "inherit"],
     },
   );

@@ -64,12 +64,21 @@ export const PORTABLE: Tuning = {
 };
 
 /**
- * The vendors' rows: where they differ from the portable one. Intel has the wide tile, as onnxruntime chose there. Software
- * devices have workgroups of 64, since all lanes of one run on one core; nothing in their row was chosen by a timing.
+ * The vendors' rows: where they differ from the portable one. Intel has the wide tile, as onnxruntime chose there. The rows
+ * of software devices have workgroups of 64, since all lanes of one run on one core, and SwiftShader's little unrolled code,
+ * which it compiles slowly; nothing in them was chosen by how fast a kernel ran.
  */
 const VENDORS: readonly { name: RegExp; row: Partial<Tuning> }[] = [
   { name: /^intel\b/i, row: { matMul: { ...PORTABLE.matMul, wide: true } } },
-  { name: /swiftshader|llvmpipe|lavapipe/i, row: { matVec: { ...PORTABLE.matVec, workgroup: 64 } } },
+  { name: /llvmpipe|lavapipe/i, row: { matVec: { ...PORTABLE.matVec, workgroup: 64 } } },
+  {
+    name: /swiftshader/i,
+    row: {
+      matVec: { ...PORTABLE.matVec, workgroup: 64, rowsPerLane: 2 },
+      matMul: { m: 16, n: 16, k: 16, laneM: 2, laneN: 2 },
+      attention: { ...PORTABLE.attention, rows: 16 },
+    },
+  },
 ];
 
 /** The variants for a device: its features, and its vendor's row of the table. */
