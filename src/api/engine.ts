@@ -42,6 +42,7 @@ const LOAD_OPTIONS = [
   "contextTokens",
   "memoryBytes",
   "deterministic",
+  "tune",
   "revision",
   "endpoint",
   "fetch",

@@ -9,6 +9,7 @@ import type { RopeTable } from "../kernels/rope.ts";
 import { tuningFor, type Tuning } from "../kernels/tuning.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
 import { ropeTables } from "../models/rope.ts";
+import { openNotes } from "../store/notes.ts";
 import { openRepo } from "../store/repo.ts";
 import { createCache } from "./cache.ts";
 import { Core } from "./core.ts";
@@ -20,6 +21,7 @@ import type { LoadProgress } from "./port.ts";
 import { Runner } from "./runner.ts";
 import { Scheduler } from "./scheduler.ts";
 import { Session } from "./session.ts";
+import { tunedFor } from "./trial.ts";
 
 export type { ModelSource } from "./inspect.ts";
 
@@ -28,6 +30,11 @@ export interface LoadOptions extends CheckpointOptions {
   memoryBytes?: number;
   /** The same request gives the same bits in any company: one matmul path, no 8-bit activations. Slower prompts. */
   deterministic?: boolean;
+  /**
+   * Measure a few variants of the main kernels on this GPU, for about 300 ms, and keep what is quickest for later loads;
+   * default false. Never on software devices, and not together with `deterministic`.
+   */
+  tune?: boolean;
   onProgress?: (progress: LoadProgress) => void;
   /** Run on this device; it is not destroyed with the engine. */
   device?: GPUDevice;
@@ -140,7 +147,7 @@ async function build(gpu: Gpu, parts: Parts): Promise<InProcessEngine> {
   });
   const lookAhead = tuning.lookAhead ?? DEFAULT_LOOK_AHEAD;
   const model = { config, weights, ropes, cache };
-  const kernels = { ...tuningFor(gpu.info, options.deterministic), ...tuning.kernels };
+  const kernels = { ...(await kernelsFor(gpu, parts, pageSize)), ...tuning.kernels };
   const recording = { steps: lookAhead + 1, readRows, tuning: kernels };
   const runner = await Runner.record(gpu, pipelines, family, model, batch, recording);
 
@@ -173,6 +180,31 @@ async function uploadRopes(gpu: Gpu, family: Family, config: ModelConfig, contex
   }
   return tables;
 }
+
+/** The device's row of the table, and what was measured on it where that is wanted. */
+async function kernelsFor(
+  gpu: Gpu,
+  { family, config, plan, kv, options, info }: Parts,
+  pageSize: number,
+): Promise<Tuning> {
+  const base = tuningFor(gpu.info, options.deterministic);
+  if (!options.tune) return base;
+  const { heads: kvHeads, headDim } = family.cacheSpec(config);
+  const { hiddenSize: hidden } = config;
+  // The widest input of a layer is that of its down projection.
+  const inputs = [...plan.table.values()].map((s) => (s.kind === "linear" && !s.gatherOnly ? s.inFeatures : 0));
+  const heads = Math.max(1, Math.floor(hidden / headDim / kvHeads)) * kvHeads;
+  const shapes = { hidden, intermediate: Math.max(...inputs), heads, kvHeads, headDim, pageSize, cache: kv };
+  // Not packedDot: it changes results, so it is a caller's choice.
+  return tunedFor(
+    gpu,
+    base,
+    { ...shapes, layout: info.weights.format },
+    { storage: openNotes(), groups: EXACT_GROUPS },
+  );
+}
+
+const EXACT_GROUPS = ["matVec", "matMul", "split"] as const;
 
 /** Turns bytes into progress with the time left, from the mean rate so far. */
 function progressOf(options: LoadOptions): (loaded: number, total: number) => void {

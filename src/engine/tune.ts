@@ -44,9 +44,9 @@ export function candidatesOf(group: Group, info: DeviceInfo, base: Tuning): Cand
     case "matMul":
       return distinct([
         matMulCandidate(matMul),
+        matMulCandidate({ ...matMul, wide: !matMul.wide }),
         matMulCandidate({ m: 64, n: 64, k: 16, laneM: 8, laneN: 4 }),
         matMulCandidate({ m: 128, n: 64, k: 16, laneM: 8, laneN: 4 }),
-        matMulCandidate({ m: 32, n: 64, k: 32, laneM: 4, laneN: 4 }),
         matMulCandidate({ m: 32, n: 32, k: 16, laneM: 4, laneN: 4 }),
       ]);
     case "split":
@@ -67,7 +67,7 @@ const matVecCandidate = (matVec: MatVecTile): Candidate => ({
 });
 
 const matMulCandidate = (matMul: MatMulTile): Candidate => ({
-  name: `matMul ${matMul.m}x${matMul.n}x${matMul.k}/${matMul.laneM}x${matMul.laneN}`,
+  name: matMul.wide ? "matMul wide" : `matMul ${matMul.m}x${matMul.n}x${matMul.k}/${matMul.laneM}x${matMul.laneN}`,
   tuning: { matMul },
 });
 
