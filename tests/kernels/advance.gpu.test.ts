@@ -10,7 +10,7 @@ beforeAll(async () => {
 afterAll(() => bench.close());
 
 describe("advance", () => {
-  const cases = [1, 2, 7, 8, 63, 64, 65, 70].flatMap((segments) =>
+  const cases = [1, 2, 3, 7, 8, 31, 32, 63, 64, 65, 70].flatMap((segments) =>
     (["count", "accepted", "both"] as const).map((grows) => [segments, grows] as const),
   );
   it.each(cases)("%i sequences grow by %s", async (segments, grows) => {

@@ -54,6 +54,9 @@ const CASES: Case[] = [
   { ...F32, segments: [decode(200), prefill(60, 9)], tuning: splits(64, { deterministic: true }) },
   { ...F16, segments: [decode(70), prefill(60, 5)] },
   { ...F16, segments: [decode(70), prefill(60, 15)], spare: 2 },
+  // Both sides of a split's and a tile's edge.
+  ...[31, 32, 33, 64, 65].map((n): Case => ({ ...F32, segments: [decode(n), decode(1)], tuning: splits(32), room: 1 })),
+  ...[31, 32, 33].map((n): Case => ({ ...F16, segments: [prefill(n, 12)] })),
   { ...INT8, segments: [decode(70), prefill(60, 15)] },
   { ...INT8, segments: [decode(70), prefill(60, 2)] },
   { ...F32, segments: [decode(130), prefill(60, 3)], slopes: true, softcap: 3, window: 70, tuning: splits(32) },

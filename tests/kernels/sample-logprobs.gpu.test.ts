@@ -36,7 +36,8 @@ async function compare(rows: readonly Row[]): Promise<void> {
 }
 
 describe("log-probabilities", () => {
-  it.each([1, 5, 63, 64, 65, 1023, 1024, 1025, 50_257, 70_000])("are of the n best of %i, in order", async (vocab) => {
+  const vocabs = [1, 2, 5, 19, 20, 21, 63, 64, 65, 128, 1023, 1024, 1025, 2047, 2048, 2049, 4097, 50_257, 70_000];
+  it.each(vocabs)("are of the n best of %i, in order", async (vocab) => {
     const random = new Random(vocab);
     const rows = [0, 1, 2, 5, 19, 20].map((logprobs) => ({
       logits: random.normals(vocab, 3),
@@ -46,7 +47,7 @@ describe("log-probabilities", () => {
     await compare(rows);
   });
 
-  it.each([5, 200, 3000])("give equals by id, of %i", async (vocab) => {
+  it.each([5, 21, 200, 1024, 3000])("give equals by id, of %i", async (vocab) => {
     const flat = new Float32Array(vocab).fill(-7);
     const steps = Float32Array.from(flat, (_, i) => (i * 31) % 7);
     const zeros = Float32Array.from(flat, (_, i) => (i % 2 ? 0 : -0));

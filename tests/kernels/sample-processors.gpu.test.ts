@@ -15,7 +15,7 @@ beforeAll(async () => {
 afterAll(() => bench.close());
 
 const IN_PROMPT = 2 ** 31;
-const VOCABS = [1, 5, 1023, 1024, 1025, 5000];
+const VOCABS = [1, 2, 5, 64, 65, 1023, 1024, 1025, 2048, 5000];
 
 /** A third of the tokens in the prompt, a quarter drawn between once and nine times. */
 function someCounts(random: Random, vocab: number): Uint32Array<ArrayBuffer> {
