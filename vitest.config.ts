@@ -11,7 +11,7 @@ const anywhere = "tests/**/*.test.ts";
 const gpu = "tests/**/*.gpu.test.ts";
 const kernels = "tests/kernels/**/*.gpu.test.ts";
 // Chromium runs on SwiftShader too, so its lane in Node has whole models alone, unless it is asked for more.
-const models = ["tests/engine/{families,golden,quantised}*.gpu.test.ts", "tests/support/*.gpu.test.ts"];
+const models = ["tests/engine/{families,quantised}*.gpu.test.ts", "tests/support/*.gpu.test.ts"];
 const wantsAll = Boolean(process.env["TESSERA_FAULT"] || process.env["TESSERA_WHOLE_LANES"]);
 const nodeGpu = "tests/**/*.node.gpu.test.ts"; // Dawn in Node only
 const browserOnly = "tests/**/*.browser.test.ts"; // the page's own means (OPFS, File, workers)
