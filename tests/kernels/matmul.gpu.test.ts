@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { PORTABLE } from "../../src/kernels/tuning.ts";
-import { KernelBench, PLAIN } from "../support/kernel-bench.ts";
+import { KernelBench } from "../support/kernel-bench.ts";
 import { check, makeData, runLinear, title, type LinearCase } from "./linear-case.ts";
 
 /** Each is a pipeline to compile; every option that touches the tiles in some format. */
@@ -95,7 +95,8 @@ describe("linear, many rows", () => {
     expect(await runLinear(bench, c, data)).toEqual(await runLinear(bench, c, data));
   });
 
-  it.skipIf(PLAIN)("gives the same bits from tiles of f16 weights", async () => {
+  it("gives the same bits from tiles of f16 weights", async ({ skip }) => {
+    skip(!bench.gpu.info.shaderF16, "this device has no shader-f16");
     const c: LinearCase = { format: "f16", m: 65, k: 132, n: 65, bias: true, residual: true, magnitude: 1e5 };
     const data = makeData(c);
     const exact = await runLinear(bench, { ...c, tuning: { ...TILED, f16: false } }, data);
