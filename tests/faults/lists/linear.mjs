@@ -35,7 +35,7 @@ export const matmulWide = faultsOf(
       "matmul wide: barrier after loading dropped",
       "    // end\n    workgroupBarrier();\n    for (var b",
       "    // end\n    for (var b",
-      { ...anyDriver, ...few("wide tiles f32 33×100") },
+      { ...anyDriver, ...few("wide tiles") },
     ],
     ["matmul wide: last columns missing", "k0 < columns4;", "k0 + STEP4 <= columns4;", few("wide tiles")],
     ["matmul wide: x past its row", "let inside = k4 < columns4;", "let inside = true;", few("wide tiles")],
