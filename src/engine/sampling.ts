@@ -1,4 +1,6 @@
 import { ArgumentError } from "../base/errors.ts";
+import { MAX_BIASES } from "../kernels/batch.ts";
+import { hasPenalties, MAX_LOGPROBS } from "../kernels/sampling.ts";
 import type { SamplingOptions } from "./port.ts";
 
 /** How tokens are drawn: every option checked, every default filled in. Off means that it changes nothing. */
@@ -25,21 +27,11 @@ export interface Sampling {
   readonly logprobs: number | null;
 }
 
-/** Entries of `logitBias`: as many as OpenAI's API takes. */
-export const MOST_BIASES = 300;
-/** Best tokens that `logprobs` may name: as many as OpenAI's API gives. */
-export const MOST_LOGPROBS = 20;
-/** A temperature is an f32 on the GPU; past this every distribution is flat. */
-const MOST_TEMPERATURE = 1e30;
-
 /** @throws ArgumentError that names the option and what it may be */
 export function samplingOf(options: SamplingOptions, vocabSize: number): Sampling {
   const { logprobs } = options;
   return {
-    temperature: Math.min(
-      MOST_TEMPERATURE,
-      number("temperature", options.temperature ?? 1, 0, Infinity, "0 is greedy"),
-    ),
+    temperature: number("temperature", options.temperature ?? 1, 0, Infinity, "0 is greedy"),
     seed: (options.seed ?? Math.floor(Math.random() * 2 ** 32)) >>> 0,
     topK: Math.min(vocabSize, integer("topK", options.topK ?? 0, 0, Infinity, "0 is off")),
     topP: number("topP", options.topP ?? 1, 0, 1, "1 is off"),
@@ -54,7 +46,7 @@ export function samplingOf(options: SamplingOptions, vocabSize: number): Samplin
     ),
     presencePenalty: number("presencePenalty", options.presencePenalty ?? 0, -MOST_PENALTY, MOST_PENALTY, "0 is off"),
     logitBias: biases(options.logitBias ?? {}, vocabSize),
-    logprobs: logprobs === undefined ? null : integer("logprobs", logprobs, 0, MOST_LOGPROBS, "how many best tokens"),
+    logprobs: logprobs === undefined ? null : integer("logprobs", logprobs, 0, MAX_LOGPROBS, "how many best tokens"),
   };
 }
 
@@ -76,10 +68,9 @@ export const GREEDY: Sampling = {
 
 /** True where a draw needs more than the logits and a temperature. */
 export function needsProcessors(sampling: Sampling): boolean {
-  const { topK, topP, minP, repetitionPenalty, frequencyPenalty, presencePenalty, logitBias, logprobs } = sampling;
+  const { topK, topP, minP, logitBias, logprobs } = sampling;
   const filters = topK > 0 || topP < 1 || minP > 0;
-  const penalties = repetitionPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0;
-  return filters || penalties || logitBias.length > 0 || logprobs !== null;
+  return filters || hasPenalties(sampling) || logitBias.length > 0 || logprobs !== null;
 }
 
 function number(name: string, value: number, least: number, most: number, hint: string): number {
@@ -101,8 +92,8 @@ function positive(name: string, value: number): number {
 
 function biases(given: Readonly<Record<number, number>>, vocabSize: number): [number, number][] {
   const entries = Object.entries(given).map(([id, bias]): [number, number] => [Number(id), bias]);
-  if (entries.length > MOST_BIASES) {
-    throw new ArgumentError(`logitBias has ${entries.length} entries; ${MOST_BIASES} are the most.`);
+  if (entries.length > MAX_BIASES) {
+    throw new ArgumentError(`logitBias has ${entries.length} entries; ${MAX_BIASES} are the most.`);
   }
   for (const [id, bias] of entries) {
     if (!Number.isInteger(id) || id < 0 || id >= vocabSize) {
