@@ -6,7 +6,8 @@
 //          params.rowStart + h · params.rowStep
 // out:     [rows, params.outWidth] f32; head h's results start at h · params.outStep
 // grid:    (⌈N / 64⌉, ⌈rows / TILE⌉, heads), 64 lanes: 16 along N with four columns each, 4 along K. A weight is read once
-//          for TILE rows; every result is summed in the same order whatever TILE is.
+//          for TILE rows; every result is summed in the same order whatever TILE is. One more along x where what follows a
+//          head's elements is turned and put behind its results (fragments/latent_turn.wgsl).
 const ACROSS: u32 = 16u;
 const ALONG: u32 = 4u;
 
@@ -18,6 +19,10 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   if (first >= batch.rows) { return; }
   let last = batch.rows - 1u;
   let head = group.z;
+  if (group.x * 64u >= params.columns) {
+    turnRest(lane, first, head);
+    return;
+  }
   let part = lane / ACROSS;
   let n4 = group.x * ACROSS + lane % ACROSS;
   // Columns past the last repeat it and are not stored: the barrier needs every lane.

@@ -1,7 +1,7 @@
 // The write of multi-head latent attention (DeepSeek-V2, 2024, §2.1): a row's compressed keys and values are RMS-normalised,
 // the key that all heads share is rotated, and both go to the row's page as one vector.
 //
-// kv:   [rows, RANK + ROPE] f32: the compressed part, then the key to rotate
+// kv:   [rows, params.width] f32: from params.column on RANK of the compressed part, then ROPE of the key to rotate
 // gain: [RANK] f32
 // near, far: fragments/rotary.wgsl
 // pool: this layer's pages, fragments/latent_page.wgsl
@@ -11,7 +11,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   let m = group.x;
   if (m >= batch.rows) { return; }
   let row = rows[m];
-  let source = m * DIM;
+  let source = m * params.width + params.column;
 
   var squares = 0.0;
   for (var i = lane; i < params.rank4; i += LANES) {

@@ -29,7 +29,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
 
   // Rows past the end repeat the last one and are not stored.
   // repeat t LOADS_X
-  let x$t = xRow(min(firstM + (lane + $tu * LANES) / TILE_K4, total - 1u)) * columns4;
+  let x$t = xStart(min(firstM + (lane + $tu * LANES) / TILE_K4, total - 1u));
   var squares$t = 0.0;
   // end
   // repeat i LANE_M

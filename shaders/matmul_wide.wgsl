@@ -23,7 +23,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   let row0 = min(n, params.rowCount - 1u);
   let row1 = min(n + 1u, params.rowCount - 1u);
   // repeat t LOADS
-  let x$t = xRow(min(firstM + (lane + $tu * LANES) / STEP4, total - 1u)) * columns4;
+  let x$t = xStart(min(firstM + (lane + $tu * LANES) / STEP4, total - 1u));
   var squares$t = 0.0;
   // end
   // repeat i ROWS

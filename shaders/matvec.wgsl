@@ -27,7 +27,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   let row$r = min(n + $ru, params.rowCount - 1u);
   // end
   // repeat m COLUMNS
-  let x$m = xRow(min(first + $mu, total - 1u)) * columns4;
+  let x$m = xStart(min(first + $mu, total - 1u));
   var squares$m = 0.0;
   // repeat r ROWS
   var acc$m_$r = 0.0;

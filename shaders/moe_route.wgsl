@@ -1,10 +1,11 @@
 // Router of a mixture of experts: which topK of the E experts a token goes to, and with what weights.
 //
-// logits: [T, stride] f32, stride ≥ E; columns from E on are not looked at
+// logits: [T, stride] f32, stride ≥ E; of the columns from E on at most one is looked at, the gate of the shared experts
 // bias:   [E] f32, BIAS only: added to the scores to choose by, never to weight by (DeepSeek-V3, loss-free balancing)
-// slots:  [E] u32, TABLE only: where an expert's weights reside; expert e in slot e without it
-// ids:    [T, topK] u32, the chosen experts, best first
-// routes: [T, topK] (slot u32, weight as the bits of an f32), what the kernels of the experts read
+// slots:  [E + shared] u32, TABLE only: where an expert's weights reside; expert e in slot e without it
+// ids:    [T, topK + shared] u32, the chosen experts, best first, then the shared ones, to which every token goes
+// routes: [T, topK + shared] (slot u32, weight as the bits of an f32), what the kernels of the experts read
+// counts: [E] u32, COUNTED only: how often each was chosen, added to from step to step
 // grid:   (T), LANES lanes
 //
 // Scores are softmax(logits) or sigmoid(logits). Experts in groups: only those of the topGroups best groups, a group being
@@ -68,17 +69,23 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   }
   workgroupBarrier();
 
-  if (lane >= params.topK) { return; }
-  let e = chosen[lane];
-  var weight = scores[e];
-  if (RENORMALISE) {
-    var sum = 0.0;
-    for (var j = 0u; j < params.topK; j++) { sum += scores[chosen[j]]; }
-    weight /= sum + 1e-20;
+  if (lane >= params.topK + params.sharedCount) { return; }
+  var e = params.experts + lane - params.topK;
+  var weight = sharedWeight(t);
+  if (lane < params.topK) {
+    e = chosen[lane];
+    weight = scores[e];
+    if (RENORMALISE) {
+      var sum = 0.0;
+      for (var j = 0u; j < params.topK; j++) { sum += scores[chosen[j]]; }
+      weight /= sum + 1e-20;
+    }
+    weight = weight * params.scale;
+    countExpert(e);
   }
-  let at = t * params.topK + lane;
+  let at = t * (params.topK + params.sharedCount) + lane;
   ids[at] = e;
-  routes[at] = vec2u(slotOf(e), bitcast<u32>(weight * params.scale));
+  routes[at] = vec2u(slotOf(e), bitcast<u32>(weight));
 }
 
 // Not by comparisons with NaN or infinities: WGSL may assume that there are none.

@@ -14,7 +14,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   if (m >= select(batch.rows, batch.samples, GATHER)) { return; }
   let columns4 = params.columns / 4u;
   let blocks = (params.columns + 31u) / 32u;
-  let start = xRow(m) * columns4;
+  let start = xStart(m);
   var r = 1.0;
   if (NORM) {
     var sum = 0.0;

@@ -1,6 +1,6 @@
 import type { DeviceInfo } from "../gpu/device.ts";
 import { median } from "../gpu/timing.ts";
-import type { AttentionTile, MatMulTile, MatVecTile, Tuning } from "../kernels/tuning.ts";
+import { holdersOf, type AttentionTile, type MatMulTile, type MatVecTile, type Tuning } from "../kernels/tuning.ts";
 
 /**
  * The first-run tuner's pure part: what there is to choose from, what a choice is kept under, and how it is made. The
@@ -47,7 +47,8 @@ export function candidatesOf(group: Group, info: DeviceInfo, base: Tuning): Cand
         matMulCandidate({ ...matMul, wide: !matMul.wide }),
         matMulCandidate({ m: 64, n: 64, k: 16, laneM: 8, laneN: 4 }),
         matMulCandidate({ m: 128, n: 64, k: 16, laneM: 8, laneN: 4 }),
-        matMulCandidate({ m: 32, n: 32, k: 16, laneM: 4, laneN: 4 }),
+        // Weights by registers and x by shuffles, or the small tile.
+        matMulCandidate(info.subgroups ? { ...matMul, holders: holdersOf(info) } : SMALL_TILE),
       ]);
     case "split":
       return distinct([attention.split, 128, 512, 1024].map((split) => splitCandidate({ ...attention, split })));
@@ -61,13 +62,19 @@ export function candidatesOf(group: Group, info: DeviceInfo, base: Tuning): Cand
   }
 }
 
+const SMALL_TILE: MatMulTile = { m: 32, n: 32, k: 16, laneM: 4, laneN: 4 };
+
 const matVecCandidate = (matVec: MatVecTile): Candidate => ({
   name: `matVec ${matVec.workgroup}/${matVec.lanesPerRow}/${matVec.rowsPerLane}`,
   tuning: { matVec },
 });
 
 const matMulCandidate = (matMul: MatMulTile): Candidate => ({
-  name: matMul.wide ? "matMul wide" : `matMul ${matMul.m}x${matMul.n}x${matMul.k}/${matMul.laneM}x${matMul.laneN}`,
+  name: matMul.holders
+    ? `matMul shuffle ${matMul.holders}`
+    : matMul.wide
+      ? "matMul wide"
+      : `matMul ${matMul.m}x${matMul.n}x${matMul.k}/${matMul.laneM}x${matMul.laneN}`,
   tuning: { matMul },
 });
 

@@ -8,6 +8,8 @@ export interface DeviceInfo {
   description: string;
   shaderF16: boolean;
   subgroups: boolean;
+  /** Lanes of the smallest subgroup; 4, the least there is, where it is not known. */
+  subgroupMinSize: number;
   /** WGSL has dot4I8Packed. */
   packedDot: boolean;
 }
@@ -25,7 +27,8 @@ const FEATURES: readonly GPUFeatureName[] = ["shader-f16", "subgroups", "timesta
 
 const PACKED_DOT = "packed_4x8_integer_dot_product";
 
-const LOSS_MAY_FOLLOW_MS = 50;
+/** A loss makes calls fail a moment before it is told; only failures wait for this. */
+const LOSS_MAY_FOLLOW_MS = 250;
 
 /** Limits that are asked for as high as the adapter goes: everything else stays at the portable default. */
 const LIMITS = ["maxBufferSize", "maxStorageBufferBindingSize"] as const;
@@ -150,6 +153,7 @@ function describe(info: GPUAdapterInfo | undefined, features: GPUSupportedFeatur
     description: info?.description || info?.device || "",
     shaderF16: features.has("shader-f16"),
     subgroups: features.has("subgroups"),
+    subgroupMinSize: info?.subgroupMinSize || 4,
     packedDot: Boolean((globalThis.navigator?.gpu ?? dawn)?.wgslLanguageFeatures.has(PACKED_DOT)),
   };
 }

@@ -14,6 +14,9 @@ export interface Copy {
   readonly from: GPUBuffer;
   readonly to: GPUBuffer;
   readonly bytes: number;
+  /** Where in each buffer, in bytes; default 0. */
+  readonly fromOffset?: number;
+  readonly toOffset?: number;
 }
 
 /** Replays the programs in one compute pass and submits once. Allocates nothing that grows with their length. */
@@ -29,7 +32,9 @@ export function submit(gpu: Gpu, programs: readonly (readonly Dispatch[])[], cop
     gpu.counters.dispatches += program.length;
   }
   pass.end();
-  for (const { from, to, bytes } of copies) encoder.copyBufferToBuffer(from, 0, to, 0, bytes);
+  for (const { from, to, bytes, fromOffset = 0, toOffset = 0 } of copies) {
+    encoder.copyBufferToBuffer(from, fromOffset, to, toOffset, bytes);
+  }
   gpu.queue.submit([encoder.finish()]);
   gpu.counters.submits += 1;
 }

@@ -7,12 +7,17 @@ interface Slot {
   busy: boolean;
 }
 
-/** A result on its way to the host. */
-export interface PendingRead {
+/** Results on their way to the host. */
+export interface PendingReads {
   /** What the submit has to copy. */
-  readonly copy: Copy;
+  readonly copies: readonly Copy[];
   /** To be called once, after the submit: the bytes, once the GPU has them. */
   read(): Promise<ArrayBuffer>;
+}
+
+/** One result on its way, a single copy. */
+export interface PendingRead extends PendingReads {
+  readonly copy: Copy;
 }
 
 /** A ring of mappable buffers, so that several steps' results can be under way and none is waited for early. */
@@ -26,11 +31,22 @@ export class Readback {
     return new Readback(slots);
   }
 
-  /** Takes a free slot of the ring; there must be one. */
+  /** Takes a free slot of the ring for the first bytes of a buffer; there must be one. */
   take(from: GPUBuffer, bytes: number): PendingRead {
+    const pending = this.gather([{ from, offset: 0, bytes }]);
+    return { ...pending, copy: pending.copies[0]! };
+  }
+
+  /** The same for parts of buffers, which come one after another. */
+  gather(parts: readonly { from: GPUBuffer; offset: number; bytes: number }[]): PendingReads {
     const slot = this.slots.find((s) => !s.busy);
     invariant(slot, "every readback slot is under way");
     slot.busy = true;
+    let bytes = 0;
+    const copies = parts.map(({ from, offset, bytes: length }): Copy => {
+      bytes += length;
+      return { from, to: slot.buffer, bytes: length, fromOffset: offset, toOffset: bytes - length };
+    });
     const read = async (): Promise<ArrayBuffer> => {
       await slot.buffer.mapAsync(1 /* GPUMapMode.READ */, 0, bytes);
       const result = slot.buffer.getMappedRange(0, bytes).slice(0);
@@ -38,6 +54,6 @@ export class Readback {
       slot.busy = false;
       return result;
     };
-    return { copy: { from, to: slot.buffer, bytes }, read };
+    return { copies, read };
   }
 }

@@ -163,7 +163,7 @@ export function bound({ graph, q, cache, layer, options }: AttentionCall, out: T
   const { sinks, slopes } = options;
   const { segments } = graph.batch;
   return {
-    ...paged(graph),
+    ...paged(graph, cache.layers[layer]),
     segments,
     q,
     pool: cache.layers[layer]!.pool,

@@ -81,6 +81,8 @@ export interface BatchLimits {
   vocabSize: number;
   /** Keep counts of tokens for penalties: 4 bytes × slots × vocabulary. */
   penalties?: boolean;
+  /** A second page table, for windowed layers beside others. */
+  windows?: boolean;
 }
 
 /** A range of a buffer, for a bind group. */
@@ -104,6 +106,9 @@ export interface Batch {
   readonly state: Range;
   /** [slots, pagesPerSequence] Page. Written by the host when pages are given. */
   readonly pageTable: Range;
+  /** The same for the layers whose pages are in a pool of their own (`LayerCache.windowed`), and the pages to copy there. */
+  readonly windowTable?: Range;
+  readonly windowCopies?: Range;
   /** [slots] sampling options: temperature f32, seed u32, and what kernels/sampling.ts packs behind them. */
   readonly sampling: Range;
   /** [slots, vocab] u32: how often a token was drawn, and in bit 31 whether the prompt has it. Only with `penalties`. */
@@ -121,6 +126,8 @@ export interface LayerCache {
   readonly valueOffset: number;
   /** int8 only: words (u32) before the scales. */
   readonly scaleOffset?: number;
+  /** Its pages are those of the batch's window table: a smaller pool, which pages behind the window go back to. */
+  readonly windowed?: boolean;
 }
 
 /** How cache entries are stored. */
@@ -169,6 +176,7 @@ export async function createBatch(arena: Arena, limits: BatchLimits): Promise<Ba
   const segments = region(limits.slots * SEGMENT_WORDS * 4);
   const samples = region(limits.samples * SAMPLE_WORDS * 4);
   const copies = region(limits.slots * COPY_WORDS * 4);
+  const windowCopies = region(limits.windows ? limits.slots * COPY_WORDS * 4 : 0);
   const usage = Usage.storage | Usage.copyDst;
   const make = (label: string, bytes: number, extra = 0): Promise<GPUBuffer> =>
     arena.allocate("state", label, bytes, usage | extra);
@@ -188,6 +196,10 @@ export async function createBatch(arena: Arena, limits: BatchLimits): Promise<Ba
     copies: within(copies),
     state: await whole("sequence state", limits.slots * STATE_WORDS * 4, Usage.copySrc),
     pageTable: await whole("page table", limits.slots * limits.pagesPerSequence * 8),
+    ...(limits.windows && {
+      windowTable: await whole("window page table", limits.slots * limits.pagesPerSequence * 8),
+      windowCopies: within(windowCopies),
+    }),
     sampling: await whole("sampling options", limits.slots * SAMPLING_WORDS * 4),
     ...(limits.penalties && {
       counts: await whole("token counts", limits.slots * limits.vocabSize * 4, Usage.copySrc),
@@ -224,6 +236,8 @@ export interface BatchPlan {
   }[];
   samples: { row: number; slot: number; token?: number; masked?: boolean }[];
   copies: { from: number; to: number }[];
+  /** As many again in the pool of windowed layers, where there is one. */
+  windowCopies?: { from: number; to: number }[];
 }
 
 /** Encodes plans into one reused array, so that a step allocates nothing that grows. */
@@ -261,12 +275,17 @@ export class BatchWriter {
       words.set([sampled, slot, token, masked ? 1 : 0], sampleAt);
       sampleAt += SAMPLE_WORDS;
     }
-    let copyAt = batch.copies.offset / 4;
-    for (const { from, to } of plan.copies) {
-      words.set([from, to], copyAt);
-      copyAt += COPY_WORDS;
-    }
+    this.writeCopies(batch.copies, plan.copies);
+    if (batch.windowCopies) this.writeCopies(batch.windowCopies, plan.windowCopies ?? []);
     words.set([row, plan.segments.length, plan.samples.length, plan.copies.length], 0);
     this.queue.writeBuffer(batch.buffer, 0, words);
+  }
+
+  private writeCopies({ offset }: Range, copies: BatchPlan["copies"]): void {
+    let at = offset / 4;
+    for (const { from, to } of copies) {
+      this.words[at++] = from;
+      this.words[at++] = to;
+    }
   }
 }

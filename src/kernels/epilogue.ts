@@ -46,6 +46,8 @@ export interface LinearOptions extends EpilogueOptions {
   norm?: RmsNorm;
   /** Only the sampled rows of x: the result's extent is "samples". */
   gather?: boolean;
+  /** x is wider than the matrix, which is multiplied with its first columns. */
+  leading?: boolean;
 }
 
 export const gateOf = ({ gate, swiglu }: EpilogueOptions): Gate | undefined => gate ?? (swiglu ? "silu" : undefined);
@@ -100,13 +102,20 @@ export function attachEpilogue(layer: Linear, { residual }: EpilogueOptions): At
   };
 }
 
-export const INPUT_PARAMS = { columns: "u32", invColumns: "f32", eps: "f32", gainOffset: "f32" } as const;
+export const INPUT_PARAMS = {
+  columns: "u32",
+  stride4: "u32",
+  invColumns: "f32",
+  eps: "f32",
+  gainOffset: "f32",
+} as const;
 
-export function inputParams(columns: number, norm: RmsNorm | undefined): Record<string, number> {
-  return { columns, invColumns: 1 / columns, eps: norm?.eps ?? 0, gainOffset: norm?.offset ?? 0 };
+export function inputParams(columns: number, x: Tensor, norm: RmsNorm | undefined): Record<string, number> {
+  const { eps = 0, offset = 0 } = norm ?? {};
+  return { columns, stride4: x.width / 4, invColumns: 1 / columns, eps, gainOffset: offset };
 }
 
-/** The norm's gain and the choice of rows: `gainAt(k4)` and `xRow(m)`. */
+/** The norm's gain and the choice of rows: `gainAt(k4)`, and `xStart(m)`, where row m of x begins in fours of columns. */
 export function attachInput(graph: Graph, { norm, gather }: LinearOptions): Attached {
   return {
     declared: [...(norm ? [read("gain", "array<vec4f>")] : []), ...(gather ? [read("samples", "array<Sample>")] : [])],
@@ -115,7 +124,7 @@ export function attachInput(graph: Graph, { norm, gather }: LinearOptions): Atta
       norm
         ? "fn gainAt(k4: u32) -> vec4f { return gain[k4] + params.gainOffset; }"
         : "fn gainAt(k4: u32) -> vec4f { return vec4f(1.0); }",
-      gather ? "fn xRow(m: u32) -> u32 { return samples[m].row; }" : "fn xRow(m: u32) -> u32 { return m; }",
+      `fn xStart(m: u32) -> u32 { return ${gather ? "samples[m].row" : "m"} * params.stride4; }`,
     ],
   };
 }

@@ -43,6 +43,9 @@ export interface ExpertOptions {
   shared?: { value: Tensor; gate?: { logits: Tensor; column: number } };
 }
 
+/** Workgroups of one dimension of a grid. */
+const MOST_PAIRS = 65535;
+
 /** Slots that the work list's kernel has room for. */
 const MOST_SLOTS = 512;
 
@@ -61,6 +64,8 @@ export function experts(graph: Graph, x: Tensor, routing: Routing, layer: Expert
   invariant(slots >= 1 && slots <= MOST_SLOTS, `${gateUp.name}: ${slots} experts`);
   invariant(gateUp.outFeatures === slots * 2 * width, `${gateUp.name}: ${gateUp.outFeatures} rows of ${slots} experts`);
   invariant(down.outFeatures === slots * hidden, `${down.name}: ${down.outFeatures} rows of ${slots} experts`);
+  const pairs = graph.rows * routing.topK;
+  invariant(pairs <= MOST_PAIRS, `${gateUp.name}: ${pairs} pairs of a row and an expert, at most ${MOST_PAIRS}`);
   const { deterministic, matVec } = graph.tuning;
   const few = deterministic || graph.rows <= matVec.maxColumns;
   return few ? byPair(graph, x, routing, layer, options) : byExpert(graph, x, routing, layer, options);

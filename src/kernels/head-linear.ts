@@ -2,8 +2,11 @@ import { invariant } from "../base/assert.ts";
 import { rowWords } from "../weights/quant/layout.ts";
 import headLinearWgsl from "../../shaders/head_linear.wgsl?raw";
 import headLinearTransposedWgsl from "../../shaders/head_linear_transposed.wgsl?raw";
+import turnWgsl from "../../shaders/fragments/latent_turn.wgsl?raw";
+import type { Binding } from "./define.ts";
 import type { Graph, Tensor } from "./graph.ts";
 import type { Linear } from "./linear.ts";
+import { rotary, type RopeTable } from "./rope.ts";
 import { unroll } from "./unroll.ts";
 import { weightFragment } from "./weights.ts";
 
@@ -20,6 +23,8 @@ export interface HeadLinearOptions {
   readonly inputStep?: number;
   /** Where results go: `step` elements from one head's to the next one's. A tensor without gaps where absent. */
   readonly into?: { readonly out: Tensor; readonly step: number };
+  /** With `transposed`: what follows a head's elements of x is rotated and put behind its results. */
+  readonly behind?: { readonly rope: RopeTable; readonly interleaved: boolean };
 }
 
 /**
@@ -27,7 +32,7 @@ export interface HeadLinearOptions {
  * [rows, heads · K]. One dispatch. The matrix has to be one part.
  */
 export function headLinear(graph: Graph, x: Tensor, layer: Linear, options: HeadLinearOptions): Tensor {
-  const { heads, transposed = false, into } = options;
+  const { heads, transposed = false, into, behind } = options;
   const even = layer.outFeatures / heads;
   const { start, count, step } = options.rows ?? { start: 0, count: even, step: even };
   const columns = layer.inFeatures;
@@ -39,18 +44,25 @@ export function headLinear(graph: Graph, x: Tensor, layer: Linear, options: Head
   invariant(part && layer.parts.length === 1, `${layer.name} is in ${layer.parts.length} parts; heads need one`);
   invariant((heads - 1) * step + start + count <= layer.outFeatures, `${layer.name}: rows of ${heads} heads`);
   invariant(x.extent === "rows" && out.extent === "rows", "a linear layer for each head takes the batch's rows");
-  invariant(x.width >= (heads - 1) * inputStep + inputs, `${layer.name}: input of ${x.width} for ${heads} heads`);
-  invariant(out.width >= (heads - 1) * outStep + outputs, `${layer.name}: result of ${out.width} for ${heads} heads`);
+  const more = behind?.rope.dim ?? 0;
+  const [inputEnd, outEnd] = [(heads - 1) * inputStep + inputs + more, (heads - 1) * outStep + outputs + more];
+  invariant(x.width >= inputEnd, `${layer.name}: input of ${x.width} for ${heads} heads`);
+  invariant(out.width >= outEnd, `${layer.name}: result of ${out.width} for ${heads} heads`);
+  invariant(!behind || (transposed && count % 4 === 0), `${layer.name}: ${count} elements before those that rotate`);
   invariant(
     [columns, inputStep, x.width, transposed ? outStep : 0].every((n) => n % 4 === 0),
     `${layer.name}: ${columns} columns, heads ${inputStep} apart: not in fours`,
   );
   const tile = graph.rows === 1 ? 1 : TILE;
+  const turn = behind && rotary(behind.rope, behind.interleaved);
   graph.dispatch(
     {
       name: `head_linear ${layer.layout}`,
       wgsl: unroll(transposed ? headLinearTransposedWgsl : headLinearWgsl, { TILE: tile }),
-      fragments: [weightFragment(layer.layout)],
+      fragments: [
+        weightFragment(layer.layout),
+        ...(turn ? [turn.fragment, turnWgsl] : transposed ? [NOTHING_BEHIND] : []),
+      ],
       params: {
         columns: "u32",
         rowWords: "u32",
@@ -62,10 +74,11 @@ export function headLinear(graph: Graph, x: Tensor, layer: Linear, options: Head
         outWidth: "u32",
         outStep: "u32",
       },
-      constants: { TILE: tile },
+      constants: { TILE: tile, ...turn?.constants },
       bindings: [
         { name: "x", access: "read", type: transposed ? "array<f32>" : "array<vec4f>" },
         { name: "weights", access: "read", type: "array<u32>" },
+        ...(turn ? [...PLACED, ...turn.bindings] : []),
         { name: "out", access: "read_write", type: transposed ? "array<vec4f>" : "array<f32>" },
       ],
     },
@@ -80,8 +93,20 @@ export function headLinear(graph: Graph, x: Tensor, layer: Linear, options: Head
       outWidth: out.width,
       outStep,
     },
-    { x, weights: part.weights, out },
-    [Math.ceil(outputs / (transposed ? 64 : 8)), Math.ceil(graph.rows / tile), heads],
+    {
+      x,
+      weights: part.weights,
+      ...(turn && { rows: graph.batch.rows, states: graph.batch.state, ...turn.ranges }),
+      out,
+    },
+    [Math.ceil(outputs / (transposed ? 64 : 8)) + (turn ? 1 : 0), Math.ceil(graph.rows / tile), heads],
   );
   return out;
 }
+
+/** Where a row stands in its sequence. */
+const PLACED: readonly Binding[] = [
+  { name: "rows", access: "read", type: "array<Row>" },
+  { name: "states", access: "read", type: "array<State>" },
+];
+const NOTHING_BEHIND = "fn turnRest(lane: u32, first: u32, head: u32) {}";

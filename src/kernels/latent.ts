@@ -4,7 +4,6 @@ import cacheLoadF32 from "../../shaders/fragments/cache_f32.wgsl?raw";
 import latentPageWgsl from "../../shaders/fragments/latent_page.wgsl?raw";
 import pagesWgsl from "../../shaders/fragments/pages.wgsl?raw";
 import latentAttentionWgsl from "../../shaders/latent_attention.wgsl?raw";
-import latentQueryWgsl from "../../shaders/latent_query.wgsl?raw";
 import latentWriteWgsl from "../../shaders/latent_write.wgsl?raw";
 import type { PartialAttention } from "./attention-call.ts";
 import { mergeAttention } from "./attention-merge.ts";
@@ -53,19 +52,20 @@ function checkView({ rank, ropeDim, pageSize }: LatentView): void {
 const sizes = ({ rank, ropeDim }: LatentView): { RANK: number; ROPE: number } => ({ RANK: rank, ROPE: ropeDim });
 
 /**
- * Writes the rows' latents to the cache of one layer. kv: [rows, rank + ropeDim] f32, the compressed keys and values, to be
- * RMS-normalised with gain [rank] f32, and the key that all heads share, to be rotated.
+ * Writes the rows' latents to the cache of one layer. kv: [rows, ≥ column + rank + ropeDim] f32, from `column` on the
+ * compressed keys and values, to be RMS-normalised with gain [rank] f32, and the key that all heads share, to be rotated.
  */
 export function latentWrite(
   graph: Graph,
   kv: Tensor,
   cache: LatentView,
   layer: number,
-  { gain, eps, rope, interleaved = false }: LatentRope & { gain: Range; eps: number },
+  { gain, eps, rope, interleaved = false, column = 0 }: LatentRope & { gain: Range; eps: number; column?: number },
 ): void {
   const { rank, ropeDim, format, pageSize, layers } = cache;
   checkView(cache);
-  invariant(kv.width === rank + ropeDim && rope.dim === ropeDim, `latents of ${rank} + ${ropeDim} from ${kv.width}`);
+  const fits = kv.width >= column + rank + ropeDim && rope.dim === ropeDim;
+  invariant(fits, `latents of ${rank} + ${ropeDim} from column ${column} of ${kv.width}`);
   const turn = rotary(rope, interleaved);
   const sum = rowSum(graph);
   graph.dispatch(
@@ -74,7 +74,7 @@ export function latentWrite(
       wgsl: latentWriteWgsl,
       enables: sum.enables,
       fragments: [sum.fragment, turn.fragment, cacheStore(format), pagesWgsl, latentPageWgsl],
-      params: { pagesPerSequence: "u32", rank4: "u32", invRank: "f32", eps: "f32" },
+      params: { pagesPerSequence: "u32", width: "u32", column: "u32", rank4: "u32", invRank: "f32", eps: "f32" },
       constants: { LANES: 64, PAGE: pageSize, ...sizes(cache), ...turn.constants },
       bindings: [
         ...PAGED,
@@ -84,15 +84,22 @@ export function latentWrite(
         { name: "pool", access: "read_write", type: "array<u32>" },
       ],
     },
-    { pagesPerSequence: graph.batch.limits.pagesPerSequence, rank4: rank / 4, invRank: 1 / rank, eps },
+    {
+      pagesPerSequence: graph.batch.limits.pagesPerSequence,
+      width: kv.width,
+      column,
+      rank4: rank / 4,
+      invRank: 1 / rank,
+      eps,
+    },
     { ...paged(graph), kv, gain, ...turn.ranges, pool: layers[layer]!.pool },
     [graph.rows],
   );
 }
 
 /**
- * Queries for `latentAttention`, [rows, heads · (rank + ropeDim)] f32, from [rows, heads · (nope + ropeDim)]: the first
- * nope elements of each head go through its key rows of kv_b, the last ropeDim are rotated. Two dispatches.
+ * Queries for `latentAttention`, [rows, heads · (rank + ropeDim)] f32, from the first columns of q, heads · (nope + ropeDim):
+ * the first nope elements of each head go through its key rows of kv_b, the last ropeDim are rotated. One dispatch.
  */
 export function latentQuery(
   graph: Graph,
@@ -104,36 +111,15 @@ export function latentQuery(
   const { rank, ropeDim } = cache;
   checkView(cache);
   invariant(kvB.inFeatures === rank && rope.dim === ropeDim, `${kvB.name}: ${kvB.inFeatures} columns`);
-  invariant(q.width === heads * (nope + ropeDim) && nope % 4 === 0, `queries ${q.width} wide`);
-  const out = graph.tensor("rows", heads * (rank + ropeDim));
-  headLinear(graph, q, kvB, {
+  invariant(nope % 4 === 0, `${nope} elements of a query that do not rotate`);
+  return headLinear(graph, q, kvB, {
     heads,
     rows: { start: 0, count: nope, step: nope + valueDim },
     transposed: true,
     inputStep: nope + ropeDim,
-    into: { out, step: rank + ropeDim },
+    into: { out: graph.tensor("rows", heads * (rank + ropeDim)), step: rank + ropeDim },
+    behind: { rope, interleaved },
   });
-  const turn = rotary(rope, interleaved);
-  graph.dispatch(
-    {
-      name: "latent_query",
-      wgsl: latentQueryWgsl,
-      fragments: [turn.fragment],
-      params: {},
-      constants: { HEADS: heads, NOPE: nope, ...sizes(cache), ...turn.constants },
-      bindings: [
-        read("rows", "array<Row>"),
-        read("states", "array<State>"),
-        read("q", "array<f32>"),
-        ...turn.bindings,
-        { name: "out", access: "read_write", type: "array<vec4f>" },
-      ],
-    },
-    {},
-    { rows: graph.batch.rows, states: graph.batch.state, q, ...turn.ranges, out },
-    [Math.ceil((heads * ropeDim) / 4 / 64), graph.rows],
-  );
-  return out;
 }
 
 /** Each head's result, [rows, heads · rank] f32, through its value rows of kv_b: [rows, heads · valueDim] f32. */

@@ -2,7 +2,7 @@ import { invariant } from "../base/assert.ts";
 import { gateOf, type LinearOptions } from "./epilogue.ts";
 import type { Graph, Tensor } from "./graph.ts";
 import type { Linear } from "./layer.ts";
-import { matMul } from "./matmul.ts";
+import { isShuffled, matMul } from "./matmul.ts";
 import { matVec } from "./matvec.ts";
 import { isPacked, linearPacked } from "./packed.ts";
 
@@ -18,7 +18,8 @@ export type { Activation, Gate, LinearOptions } from "./epilogue.ts";
  */
 export function linear(graph: Graph, x: Tensor, layer: Linear, options: LinearOptions = {}): Tensor {
   const gated = gateOf(options) !== undefined;
-  invariant(x.width === layer.inFeatures, `${layer.name}: input of ${x.width} for ${layer.inFeatures} columns`);
+  const fits = options.leading ? x.width > layer.inFeatures && x.width % 4 === 0 : x.width === layer.inFeatures;
+  invariant(fits, `${layer.name}: input of ${x.width} for ${layer.inFeatures} columns`);
   invariant(layer.inFeatures % 4 === 0, `${layer.name}: ${layer.inFeatures} columns are not a multiple of 4`);
   invariant(!gated || options.activation === undefined, `${layer.name}: an activation beside a gate`);
   invariant(
@@ -26,8 +27,9 @@ export function linear(graph: Graph, x: Tensor, layer: Linear, options: LinearOp
     `${layer.name}: a gate and its up in different parts`,
   );
   const out = graph.tensor(options.gather ? "samples" : x.extent, gated ? layer.outFeatures / 2 : layer.outFeatures);
-  const few = graph.tuning.deterministic || graph.count(out.extent) <= graph.tuning.matVec.maxColumns;
-  const path = isPacked(graph, layer) ? linearPacked : few ? matVec : matMul;
+  const { deterministic, matVec: few } = graph.tuning;
+  const rowByRow = deterministic || (graph.count(out.extent) <= few.maxColumns && !isShuffled(graph));
+  const path = isPacked(graph, layer) ? linearPacked : rowByRow ? matVec : matMul;
   path(graph, x, out, layer, options);
   return out;
 }

@@ -1,6 +1,7 @@
 import { invariant } from "../base/assert.ts";
 import { rowWords } from "../weights/quant/layout.ts";
 import matmulWgsl from "../../shaders/matmul.wgsl?raw";
+import matmulShuffleWgsl from "../../shaders/matmul_shuffle.wgsl?raw";
 import matmulWideWgsl from "../../shaders/matmul_wide.wgsl?raw";
 import {
   attachEpilogue,
@@ -16,7 +17,7 @@ import type { Graph, Tensor } from "./graph.ts";
 import type { Linear } from "./layer.ts";
 import type { MatMulTile } from "./tuning.ts";
 import { unroll } from "./unroll.ts";
-import { blockFragment, partChunks } from "./weights.ts";
+import { block4, blockFragment, partChunks } from "./weights.ts";
 
 /** How a workgroup's lanes share a tile. */
 export interface MatMulShape {
@@ -48,37 +49,119 @@ export function matMulShape({ m, n, k, laneM, laneN }: MatMulTile): MatMulShape 
 
 /** The wide tile: rows of x, lanes with a pair of weight rows each, fours of columns that go through workgroup memory. */
 const WIDE = { rows: 16, lanes: 64, step4: 8 } as const;
+/**
+ * The same with subgroups: x takes registers there, so there are fewer rows of it, at most as many as a program has, and more
+ * of the weights.
+ */
+const SHUFFLE = { rows: 8, lanes: 32, pairs: 2 } as const;
 
-function wideConstants(layout: Linear["layout"]): Record<string, number> {
-  const { rows, lanes, step4 } = WIDE;
-  return { ROWS: rows, LANES: lanes, STEP4: step4, LOADS: (rows * step4) / lanes, CHUNKS: partChunks(layout) };
+/** What differs between the kernels. */
+interface Variant {
+  readonly name: string;
+  readonly wgsl: string;
+  readonly enables?: readonly ("f16" | "subgroups")[];
+  readonly fragments?: readonly string[];
+  readonly constants: Readonly<Record<string, number | boolean>>;
+  /** Bounds of loops, which compilers would unroll if they were constants. */
+  readonly bounds: { readonly depth4: number; readonly holders: number };
+  /** For a part's rows and `count` rows of x. */
+  readonly grid: (rowCount: number, count: number) => [number, number, number];
 }
 
-/** The grid for a part's rows and `count` rows of x; workgroups past 32768 are folded into z. */
-export function matMulGrid(tile: MatMulTile, rowCount: number, count: number): [number, number, number] {
-  const { m, n } = tile.wide ? { m: WIDE.rows, n: 2 * WIDE.lanes } : tile;
+function tiledVariant({ tuning }: Graph, layout: Linear["layout"]): Variant {
+  const tile = tuning.matMul;
+  const half = tuning.f16 && layout === "f16";
+  return {
+    name: "matmul",
+    wgsl: matmulWgsl,
+    ...(half && { enables: ["f16"] }),
+    fragments: [`alias WeightTile = ${half ? "vec4h" : "vec4f"};`],
+    constants: matMulShape(tile).constants,
+    bounds: { depth4: tile.k / 4, holders: 0 },
+    grid: (rowCount, count) => matMulGrid(tile, rowCount, count),
+  };
+}
+
+function wideVariant(layout: Linear["layout"]): Variant {
+  const { rows, lanes, step4 } = WIDE;
+  return {
+    name: "matmul wide",
+    wgsl: matmulWideWgsl,
+    constants: {
+      ROWS: rows,
+      LANES: lanes,
+      STEP4: step4,
+      LOADS: (rows * step4) / lanes,
+      CHUNKS: partChunks(layout),
+    },
+    bounds: { depth4: step4, holders: 0 },
+    grid: (rowCount, count) => matMulGrid({ m: rows, n: 2 * lanes }, rowCount, count),
+  };
+}
+
+function shuffleVariant({ layout, inFeatures }: Linear, holders: number, count: number): Variant {
+  const { lanes, pairs } = SHUFFLE;
+  const rows = Math.min(SHUFFLE.rows, count);
+  const step4 = Math.max(holders, block4(layout));
+  return {
+    name: "matmul shuffle",
+    wgsl: matmulShuffleWgsl,
+    enables: ["subgroups"],
+    constants: {
+      ROWS: rows,
+      LANES: lanes,
+      PAIRS: pairs,
+      HOLDERS: holders,
+      HELD: step4 / holders,
+      STEP4: step4,
+      CHUNKS: partChunks(layout),
+      WHOLE: inFeatures % (4 * step4) === 0,
+    },
+    bounds: { depth4: Math.min(holders, block4(layout)), holders },
+    grid: (rowCount, n) => [Math.ceil(n / rows), Math.ceil(rowCount / (2 * pairs * lanes)), 1],
+  };
+}
+
+/** Whether x comes by shuffles: a tile that is for few rows too. */
+export function isShuffled({ tuning }: Graph): boolean {
+  return tuning.matMul.holders !== undefined && tuning.subgroups;
+}
+
+function variantFor(graph: Graph, layer: Linear, count: number): Variant {
+  const { matMul: tile } = graph.tuning;
+  if (isShuffled(graph)) return shuffleVariant(layer, tile.holders!, count);
+  return tile.wide ? wideVariant(layer.layout) : tiledVariant(graph, layer.layout);
+}
+
+/** The grid for a part's rows and `count` rows of x in tiles of m × n; workgroups past 32768 are folded into z. */
+export function matMulGrid(
+  { m, n }: { readonly m: number; readonly n: number },
+  rowCount: number,
+  count: number,
+): [number, number, number] {
   const tiles = Math.ceil(rowCount / n);
   const x = Math.min(tiles, 32768);
   return [x, Math.ceil(count / m), Math.ceil(tiles / x)];
 }
 
-/** y = x · Wᵀ for many rows of x (shaders/matmul.wgsl, or matmul_wide.wgsl). */
+/** y = x · Wᵀ for many rows of x (shaders/matmul.wgsl, matmul_wide.wgsl or matmul_shuffle.wgsl). */
 export function matMul(graph: Graph, x: Tensor, out: Tensor, layer: Linear, options: LinearOptions): void {
-  const tile = graph.tuning.matMul;
-  const constants = tile.wide ? wideConstants(layer.layout) : matMulShape(tile).constants;
+  const {
+    name,
+    wgsl,
+    enables,
+    fragments = [],
+    constants,
+    bounds,
+    grid,
+  } = variantFor(graph, layer, graph.count(out.extent));
   const [input, epilogue] = [attachInput(graph, options), attachEpilogue(layer, options)];
-  const half = !tile.wide && graph.tuning.f16 && layer.layout === "f16";
   const source = {
-    name: `matmul ${layer.layout}${tile.wide ? " wide" : ""}`,
-    wgsl: unroll(tile.wide ? matmulWideWgsl : matmulWgsl, constants),
-    ...(half && { enables: ["f16"] as const }),
-    fragments: [
-      ...(tile.wide ? [] : [`alias WeightTile = ${half ? "vec4h" : "vec4f"};`]),
-      blockFragment(layer.layout),
-      ...input.fragments,
-      ...epilogue.fragments,
-    ],
-    params: { ...INPUT_PARAMS, rowWords: "u32", depth4: "u32", ...EPILOGUE_PARAMS } as const,
+    name: `${name} ${layer.layout}`,
+    wgsl: unroll(wgsl, constants),
+    ...(enables && { enables }),
+    fragments: [...fragments, blockFragment(layer.layout), ...input.fragments, ...epilogue.fragments],
+    params: { ...INPUT_PARAMS, rowWords: "u32", depth4: "u32", holders: "u32", ...EPILOGUE_PARAMS } as const,
     bindings: [
       { name: "x", access: "read", type: "array<vec4f>" },
       { name: "weights", access: "read", type: "array<vec4u>" },
@@ -97,13 +180,13 @@ export function matMul(graph: Graph, x: Tensor, out: Tensor, layer: Linear, opti
     graph.dispatch(
       source,
       {
-        ...inputParams(layer.inFeatures, options.norm),
+        ...inputParams(layer.inFeatures, x, options.norm),
         rowWords: rowWords(layer.layout, layer.inFeatures),
-        depth4: tile.wide ? WIDE.step4 : tile.k / 4,
+        ...bounds,
         ...epilogueParams(part, out.width, options),
       },
       { x, weights: part.weights, ...input.given, ...epilogue.given, out },
-      matMulGrid(tile, part.rowCount, graph.count(out.extent)),
+      grid(part.rowCount, graph.count(out.extent)),
     );
   }
 }

@@ -107,7 +107,7 @@ export function matVec(graph: Graph, x: Tensor, out: Tensor, layer: Linear, opti
     graph.dispatch(
       source,
       {
-        ...inputParams(layer.inFeatures, options.norm),
+        ...inputParams(layer.inFeatures, x, options.norm),
         rowWords: rowWords(layer.layout, layer.inFeatures),
         lanes: shape.lanes,
         slots: shape.pass * shape.slotsAColumn,

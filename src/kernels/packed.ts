@@ -31,9 +31,14 @@ export interface PackedRows {
   readonly scales: Tensor;
 }
 
-/** Quantises rows of x, blocks of 32 columns to 8 bits. One dispatch; several layers may share it. */
-export function packRows(graph: Graph, x: Tensor, options: Pick<LinearOptions, "norm" | "gather"> = {}): PackedRows {
-  const blocks = Math.ceil(x.width / BLOCK);
+/** Quantises rows of x, blocks of 32 of its first columns to 8 bits. One dispatch; several layers may share it. */
+export function packRows(
+  graph: Graph,
+  x: Tensor,
+  options: Pick<LinearOptions, "norm" | "gather"> = {},
+  columns = x.width,
+): PackedRows {
+  const blocks = Math.ceil(columns / BLOCK);
   const extent = options.gather ? "samples" : x.extent;
   const [ints, scales] = [graph.tensor(extent, 8 * blocks), graph.tensor(extent, 2 * blocks)];
   const input = attachInput(graph, options);
@@ -51,7 +56,7 @@ export function packRows(graph: Graph, x: Tensor, options: Pick<LinearOptions, "
       ],
       constants: { NORM: options.norm !== undefined, GATHER: Boolean(options.gather) },
     },
-    { ...inputParams(x.width, options.norm), lanes: 64 },
+    { ...inputParams(columns, x, options.norm), lanes: 64 },
     { x, ...input.given, ints, scales },
     [graph.count(extent)],
   );
@@ -65,7 +70,7 @@ export function isPacked(graph: Graph, layer: Linear): boolean {
 
 /** y = x · Wᵀ by integer dot products: one dispatch for x, and one a part. Any number of rows. */
 export function linearPacked(graph: Graph, x: Tensor, out: Tensor, layer: Linear, options: LinearOptions): void {
-  const rows = packRows(graph, x, options);
+  const rows = packRows(graph, x, options, layer.inFeatures);
   const few = graph.count(out.extent) <= graph.tuning.matVec.maxColumns;
   (few ? matVecPacked : matMulPacked)(graph, rows, out, layer, options);
 }

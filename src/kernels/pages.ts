@@ -1,3 +1,4 @@
+import { invariant } from "../base/assert.ts";
 import copyPageWgsl from "../../shaders/copy_page.wgsl?raw";
 import type { CacheView, LatentView, LayerCache, Range } from "./batch.ts";
 import type { Binding } from "./define.ts";
@@ -10,8 +11,17 @@ export const PAGED: readonly Binding[] = [
   { name: "pageTable", access: "read", type: "array<Page>" },
 ];
 
-export function paged({ batch }: Graph): Record<"rows" | "states" | "pageTable", Range> {
-  return { rows: batch.rows, states: batch.state, pageTable: batch.pageTable };
+/** What binds them; `layer` tells which pool its pages are of. */
+export function paged({ batch }: Graph, layer: Pick<LayerCache, "windowed"> = {}): Record<PagedName, Range> {
+  return { rows: batch.rows, states: batch.state, pageTable: ofPool(layer, batch.pageTable, batch.windowTable) };
+}
+
+type PagedName = "rows" | "states" | "pageTable";
+
+function ofPool({ windowed }: Pick<LayerCache, "windowed">, first: Range, second: Range | undefined): Range {
+  if (!windowed) return first;
+  invariant(second, "a windowed layer in a batch without a window table");
+  return second;
 }
 
 const ELEMENTS_PER_WORD = { f32: 1, f16: 2, int8: 4 };
@@ -44,6 +54,7 @@ function pageWords(cache: CacheView | LatentView, layer: Partial<LayerCache>): P
 
 /** Copies the pages that the batch lists, in every layer: what a fork writes to next must be its own. */
 export function copyPages(graph: Graph, cache: CacheView | LatentView): void {
+  const { copies, windowCopies } = graph.batch;
   for (const layer of cache.layers) {
     const words = pageWords(cache, layer);
     graph.dispatch(
@@ -57,7 +68,7 @@ export function copyPages(graph: Graph, cache: CacheView | LatentView): void {
         ],
       },
       words,
-      { copies: graph.batch.copies, pool: layer.pool },
+      { copies: ofPool("windowed" in layer ? layer : {}, copies, windowCopies), pool: layer.pool },
       [Math.ceil((words.keyWords + words.valueWords + words.scaleWords) / 64), graph.batch.limits.slots],
     );
   }

@@ -191,7 +191,7 @@ function dispatchPart(graph: Graph, { qkv, q, cache, layer, heads, rope, options
       ...turn.ranges,
       ...(norm && { gain: queries ? norm.query : norm.key }),
       ...(queries && { q }),
-      ...(entries && { pageTable: paged(graph).pageTable, pool }),
+      ...(entries && { pageTable: paged(graph, cache.layers[layer]).pageTable, pool }),
     },
     [Math.ceil(items / Math.floor(lanes / units)), graph.rows],
   );

@@ -5,7 +5,7 @@ import { invariant } from "../base/assert.ts";
  * registers (kernels.md §1.4). Between `// repeat i COUNT` and `// end` every line stands COUNT times, with `$i` as 0, 1, …;
  * COUNT is looked up in `counts`. Parts may lie inside each other, under different letters.
  */
-export function unroll(wgsl: string, counts: Readonly<Record<string, number>>): string {
+export function unroll(wgsl: string, counts: Readonly<Record<string, number | boolean>>): string {
   const lines = wgsl.split("\n");
   const [unrolled, end] = unrollFrom(lines, 0, counts);
   invariant(end === lines.length, "an end without its repeat");
@@ -16,7 +16,7 @@ export function unroll(wgsl: string, counts: Readonly<Record<string, number>>): 
 function unrollFrom(
   lines: readonly string[],
   from: number,
-  counts: Readonly<Record<string, number>>,
+  counts: Readonly<Record<string, number | boolean>>,
 ): [string[], number] {
   const result: string[] = [];
   let at = from;
@@ -27,7 +27,7 @@ function unrollFrom(
       continue;
     }
     const [letter, count] = [marker[1]!, counts[marker[2]!]];
-    invariant(count !== undefined, `repeat ${marker[2]}: no such count`);
+    invariant(typeof count === "number", `repeat ${marker[2]}: no such count`);
     const [body, end] = unrollFrom(lines, at + 1, counts);
     invariant(end < lines.length, "a repeat without its end");
     for (let i = 0; i < count; i++) result.push(...body.map((line) => line.replaceAll(`$${letter}`, String(i))));

@@ -63,7 +63,7 @@ const CASES: Case[] = [
   { ...F32, segments: [decode(33), decode(2), decode(130)] },
   { ...F32, segments: [decode(64), decode(1), prefill(0, 5), prefill(40, 30)], spare: 3 },
   { ...F16, segments: [decode(7), decode(129), prefill(63, 3)], spare: 20 },
-  { ...F32, segments: [decode(129), prefill(3, 40)], tuning: { attention: { keys: 32, rows: 16, split: 256 } } },
+  { ...F32, segments: [decode(129), prefill(3, 40)], tuning: { attention: { rows: 16, split: 256 } } },
   // Every way of sharing key heads, every width of a head. Each is a pipeline to compile: seconds on a software GPU.
   { ...F32, heads: 2, queries: 2, segments: RAGGED },
   { ...F32, heads: 3, queries: 9, headDim: 12, segments: RAGGED },

@@ -32,6 +32,8 @@ interface WriteCase extends Shape {
   interleaved?: boolean;
   magnitude?: number;
   zero?: boolean;
+  /** Column of a wider row from which the latent is read. */
+  column?: number;
   spare?: number;
   subgroups?: false;
 }
@@ -68,6 +70,7 @@ const WRITES: WriteCase[] = [
   { ...SMALL, format: "f16", magnitude: 1e5, segments: [run(30, 4)] },
   { ...SMALL, magnitude: 1e-3, segments: [run(30, 4)] },
   { ...SMALL, zero: true, segments: [run(30, 2)] },
+  ...[12, 64].map((column): WriteCase => ({ ...SMALL, column, segments: [run(30, 5), one(7)] })),
 ];
 
 const tree = [0b1, 0b11, 0b101, 0b1011, 0b10101, 0b100001, 0b1000111];
@@ -197,6 +200,8 @@ describe("latent_write", () => {
     const random = new Random(rank + ropeDim + segments.length);
     const { pool, rows, setup, view } = batchOf(c, segments, random, spare);
     const width = rank + ropeDim;
+    const { column = 0 } = c;
+    const between = width + column + (column && 4);
     const kv = random.normals((rows.length + spare) * width, c.zero ? 0 : magnitude);
     const gain = random.normals(rank);
     const last = Math.max(...rows.map((r) => r.position));
@@ -205,8 +210,8 @@ describe("latent_write", () => {
       (graph) => {
         const cache = view(graph);
         const rope = tablesOf(graph, ropeDim, last);
-        const options = { gain: graph.upload(gain), eps: EPS, rope, interleaved };
-        latentWrite(graph, graph.input("rows", width, kv), cache, LAYER, options);
+        const options = { gain: graph.upload(gain), eps: EPS, rope, interleaved, ...(column && { column }) };
+        latentWrite(graph, graph.input("rows", between, beside(kv, width, between, column)), cache, LAYER, options);
         return cache.layers;
       },
       async (program, layers) => ({
@@ -334,6 +339,14 @@ describe("latent_attention in parts", () => {
   });
 });
 
+/** Rows of `width` elements from `column` on in rows that are wider. */
+function beside(values: Float32Array, width: number, wider: number, column: number): Float32Array<ArrayBuffer> {
+  const rows = values.length / width;
+  const whole = new Float32Array(rows * wider).fill(1e6);
+  for (let m = 0; m < rows; m++) whole.set(values.subarray(m * width, (m + 1) * width), m * wider + column);
+  return whole;
+}
+
 interface LayerCase extends AttentionCase {
   nope: number;
   valueDim: number;
@@ -348,7 +361,7 @@ const LAYERS: LayerCase[] = [
   { ...SMALL, format: "f16", heads: 17, nope: 8, valueDim: 9, segments: [run(0, 20)], spare: 5 },
   { ...SMALL, heads: 5, rank: 72, nope: 32, valueDim: 24, segments: [one(50), one(70)], split: 16, spare: 2 },
   { ...SMALL, heads: 1, nope: 4, valueDim: 1, segments: [run(3, 9)] },
-  { ...DEEPSEEK, format: "f16", heads: 2, nope: 128, valueDim: 128, segments: [run(62, 3)], interleaved: true },
+  { ...DEEPSEEK, format: "f16", heads: 2, nope: 128, valueDim: 128, segments: [run(62, 6)], interleaved: true },
 ];
 
 describe("latent layer", () => {
@@ -381,7 +394,9 @@ describe("latent layer", () => {
           rope,
           interleaved,
         });
-        const input = graph.input("rows", heads * (nope + ropeDim), q);
+        // What follows the queries in a row is another's.
+        const width = heads * (nope + ropeDim);
+        const input = graph.input("rows", width + 8, beside(q, width, width + 8, 0));
         const queries = latentQuery(graph, input, layer, cache, { ...shape, rope, interleaved });
         const mixed = latentAttention(graph, queries, cache, LAYER, { heads, scale });
         return { y: latentValues(graph, mixed, layer, shape), queries };

@@ -28,6 +28,8 @@ export interface LinearCase {
   limit?: number;
   softCap?: number;
   scale?: number;
+  /** Columns of x behind those that the matrix has. */
+  behind?: number;
   /** Rows of x that the samples name. */
   gather?: readonly number[];
   /** Weight rows of each part. */
@@ -50,6 +52,7 @@ export function title(c: LinearCase): string {
     ...numbers.map((name) => `${name} ${c[name]}`),
     ...(gather ? [`rows ${gather.join()}`] : []),
     ...(parts ? [`parts ${parts.join("+")}`] : []),
+    ...(c.behind ? [`${c.behind} columns behind`] : []),
     ...(magnitude ? [`x ~ ${magnitude}`] : []),
     ...(recorded ? [`of ${recorded}`] : []),
     ...(tuning ? [JSON.stringify(tuning).replaceAll('"', "")] : []),
@@ -117,7 +120,7 @@ export function runLinear(
   data: LinearData,
   run: Run = linear,
 ): Promise<Uint32Array> {
-  const { m, k, norm, offset, residual, gather, recorded = m, tuning } = c;
+  const { m, norm, offset, residual, gather, recorded = m, tuning, behind = 0 } = c;
   const samples = (gather ?? []).map((row) => ({ row, slot: 0 }));
   const plan = { segments: [{ slot: 0, tokens: Array.from({ length: data.rows }, () => 0) }], samples };
   const draw = (graph: BenchGraph): Tensor => {
@@ -126,18 +129,27 @@ export function runLinear(
       whole.set(values);
       return graph.input(extent, width, whole);
     };
-    const x = padded("rows", k, data.x);
+    const x = padded("rows", c.k + behind, widened(data.x, c.k, behind));
     return run(graph, x, upload(graph, c, data), {
       ...(norm && { norm: { gain: graph.upload(data.gain), eps: EPS, ...(offset && { offset }) } }),
       ...(residual && { residual: padded(gather ? "samples" : "rows", data.width, data.residual) }),
       ...pick(c, ["swiglu", "gate", "activation", "limit", "softCap", "scale"]),
       ...(gather && { gather: true }),
+      ...(behind && { leading: true }),
     });
   };
   const rows = gather ? data.rows : recorded;
   const limits = { rows: Math.max(64, rows), samples: Math.max(64, recorded) };
   const setup = { plan, rows, samples: gather ? recorded : 1, limits, ...(tuning && { tuning }) };
   return bench.run(setup, draw, (program, y) => program.words(y));
+}
+
+/** Rows of x with columns behind them that are none of the matrix's concern. */
+function widened(x: Float32Array<ArrayBuffer>, columns: number, behind: number): Float32Array<ArrayBuffer> {
+  const wider = columns + behind;
+  return Float32Array.from({ length: (x.length / columns) * wider }, (_, i) =>
+    i % wider < columns ? x[Math.floor(i / wider) * columns + (i % wider)]! : 1e6,
+  );
 }
 
 function pick<K extends keyof LinearCase>(c: LinearCase, names: readonly K[]): Pick<LinearCase, K> {

@@ -29,6 +29,7 @@ const CASES: LinearCase[] = [
   ),
   ...GROUPED_FORMATS.map((format): LinearCase => ({ format, m: 1, k: 260, n: 21, magnitude: 1e4, tuning })),
   { format: "q4", m: 3, k: 64, n: 40, parts: [18, 22], tuning },
+  { format: "q4", m: 3, k: 64, n: 40, norm: true, behind: 100, tuning },
   { format: "q4", m: 20, k: 64, n: 140, parts: [18, 122], tuning },
   { format: "q4", m: 2, k: 64, n: 33, recorded: 8, tuning },
   { format: "q4", m: 2, k: 64, n: 33, recorded: 20, tuning },

@@ -47,6 +47,9 @@ const CASES: LinearCase[] = [
   // Sampled rows: out of order, twice, one.
   { format: "f16", m: 5, k: 12, n: 33, gather: [8, 0, 3, 3, 7] },
   { format: "q4", m: 1, k: 64, n: 100, norm: true, gather: [6] },
+  // A matrix narrower than x.
+  ...everyFormat({ m: 3, k: 60, n: 17, behind: 12 }),
+  { format: "q4", m: 2, k: 64, n: 18, norm: true, behind: 576, gather: [4, 1] },
   // Parts, their boundaries inside a workgroup's rows.
   ...everyFormat({ m: 3, k: 12, n: 40, parts: [17, 22, 1] }),
   { format: "f32", m: 3, k: 60, n: 100, bias: true, residual: true, parts: [50, 50] },

@@ -39,6 +39,8 @@ const CASES: LinearCase[] = [
   // Sampled rows.
   { format: "f32", m: 9, k: 8, n: 17, norm: true, gather: [0, 2, 4, 6, 8, 10, 12, 14, 16] },
   { format: "f32", m: 66, k: 20, n: 17, norm: true, gather: Array.from({ length: 66 }, (_, i) => (i * 7) % 70) },
+  // A matrix narrower than x.
+  { format: "f16", m: 9, k: 60, n: 17, norm: true, behind: 12 },
   // Parts.
   { format: "f16", m: 9, k: 60, n: 100, bias: true, residual: true, parts: [50, 49, 1] },
   { format: "q8", m: 12, k: 64, n: 140, norm: true, swiglu: true, parts: [6, 132, 2] },
@@ -84,6 +86,37 @@ const WIDE_CASES: LinearCase[] = [
 
 describe("linear, many rows, wide tiles", () => {
   it.each(WIDE_CASES.map((c) => [title(c), c] as const))("%s", (_, c) => check(bench, { ...c, tuning: WIDE }));
+});
+
+/** Both sides of every edge of a shuffled tile: 8 rows, 128 weight rows, 16 or 32 columns; and every layout. */
+const SHUFFLED_CASES: LinearCase[] = [
+  ...[9, 15, 16, 17].flatMap((m, i) =>
+    [4, 28, 32, 36].map((k, j): LinearCase => {
+      const variant = VARIANTS[(i + j) % VARIANTS.length]!;
+      const n = [1, 127, 128, 129, 2][(2 * i + j) % 5]!;
+      return { m, k, ...variant, n: variant.swiglu ? 2 * n : n };
+    }),
+  ),
+  // Up to eight rows have tiles of their own.
+  { format: "q4", m: 1, k: 100, n: 255, norm: true },
+  { format: "q8", m: 1, k: 64, n: 512, norm: true, swiglu: true },
+  { format: "f16", m: 2, k: 36, n: 257, bias: true, residual: true },
+  { format: "q4", m: 3, k: 32, n: 6, norm: true, gather: [5, 0, 3] },
+  { format: "f32", m: 4, k: 12, n: 3 },
+  { format: "bf16", m: 5, k: 28, n: 9 },
+  ...CASES.filter((c) => !c.tuning && (c.gather || c.parts || c.recorded || c.gate || c.format.includes("-"))),
+];
+
+describe("linear, many rows, shuffled tiles", () => {
+  const cases = SHUFFLED_CASES.flatMap((c, i) =>
+    // A subgroup of four lanes holds half a block of 4-bit weights at a time; the other layouts differ in nothing else.
+    ([8, 4] as const).filter((h) => h === 8 || i % 3 === 0).map((h) => [`${title(c)} from ${h} lanes`, c, h] as const),
+  );
+  it.for(cases)("%s", async ([, c, holders], { skip }) => {
+    const { subgroups, subgroupMinSize } = bench.gpu.info;
+    skip(!subgroups || subgroupMinSize < holders, `no subgroups of ${holders} lanes`);
+    await check(bench, { ...c, tuning: { matMul: { ...PORTABLE.matMul, holders } } });
+  });
 });
 
 describe("linear, many rows", () => {

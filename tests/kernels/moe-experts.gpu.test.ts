@@ -285,4 +285,25 @@ describe("moe experts", () => {
     expect(await refusal((l) => ({ ...l, slots: 513 }))).toContain("513 experts");
     expect(await refusal((l) => ({ ...l, gateUp: l.down }))).toContain("input of 36 for 20 columns");
   });
+
+  it("refuses a batch of more pairs than a grid holds", async () => {
+    const c: MoeCase = { tokens: 1, recorded: 2048, ...small };
+    const data = makeData(c);
+    const drawn = (topK: number): Promise<string> =>
+      bench
+        .run(
+          setupOf(c, {}),
+          (graph) => {
+            const routes = graph.tensor("rows", 2 * topK);
+            const routing = { experts: 6, topK, ids: routes, routes };
+            return experts(graph, graph.tensor("rows", c.hidden), routing, uploadLayer(graph, c, data), {
+              gate: "silu",
+            });
+          },
+          () => Promise.resolve("drawn"),
+        )
+        .catch((error: unknown) => String(error));
+    expect(await drawn(32)).toContain("65536 pairs of a row and an expert, at most 65535");
+    expect(await drawn(31)).toBe("drawn");
+  });
 });

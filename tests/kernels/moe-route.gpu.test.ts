@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { countRoutes, route, type RouterOptions } from "../../src/kernels/router.ts";
+import { route, type RouterOptions } from "../../src/kernels/router.ts";
 import { F32_BOUND, expectClose } from "../reference/compare.ts";
 import { routeReference, type RouterReference } from "../reference/moe.ts";
 import { Random } from "../reference/random.ts";
@@ -232,6 +232,8 @@ describe("moe router", () => {
     expect(String(await refused({ experts: 601 }))).toContain("router of 601 experts");
     expect(String(await refused({ groups: { count: 3, top: 1, score: "best" } }))).toContain("8 experts in 3 groups");
     expect(String(await refused({ groups: { count: 8, top: 1, score: "best" } }))).toContain("2 of 1 experts");
+    expect(String(await refused({ shared: { count: 63 } }))).toContain("2 + 63 experts");
+    expect(String(await refused({ shared: { count: 1, gate: 600 } }))).toContain("column 600 of 600");
     expect(String(await refused({ groups: { count: 8, top: 4, score: "best two" } }))).toContain("groups of 1");
   });
 });
@@ -239,23 +241,28 @@ describe("moe router", () => {
 describe("moe counts", () => {
   it.each([
     { experts: 8, topK: 2, tokens: 1 },
-    { experts: 60, topK: 4, tokens: 150 },
+    { experts: 60, topK: 4, tokens: 150, shared: 4 },
     { experts: 512, topK: 8, tokens: 300 },
     { experts: 1, topK: 1, tokens: 257 },
-    { experts: 300, topK: 1, tokens: 3, recorded: 9 },
-  ])("$experts experts, top $topK of $tokens tokens", async ({ experts, topK, tokens, recorded = tokens }) => {
+    { experts: 300, topK: 1, tokens: 3, recorded: 9, shared: 1 },
+  ])("$experts experts, top $topK of $tokens tokens", async (c) => {
+    const { experts, topK, tokens, recorded = tokens, shared = 0 } = c;
     const random = new Random(experts + tokens);
-    const before = Uint32Array.from({ length: experts }, () => random.below(1000));
-    const ids = Uint32Array.from({ length: recorded * topK }, () => random.below(random.below(experts) + 1));
+    // One word more than there are experts: what is shared is not counted.
+    const before = Uint32Array.from({ length: experts + 1 }, () => random.below(1000));
+    const logits = random.normals(recorded * experts, 2);
     const expected = before.slice();
-    for (const id of ids.subarray(0, tokens * topK)) expected[id]! += 2;
+    for (let t = 0; t < tokens; t++) {
+      const row = [...logits.subarray(t * experts, (t + 1) * experts)];
+      for (const { id } of routeReference(row, { ...mixtral, topK })) expected[id]! += 2;
+    }
     const plan = { segments: [{ slot: 0, tokens: Array.from({ length: tokens }, () => 0) }] };
     await bench.run(
       { plan, rows: recorded, limits: { rows: 512 } },
       (graph) => {
         const counts = graph.upload(before);
-        const chosen = graph.input("rows", topK, ids);
-        countRoutes(graph, { experts, topK, ids: chosen, routes: chosen }, counts);
+        const given = { ...mixtral, experts, topK, counts, ...(shared && { shared: { count: shared } }) };
+        route(graph, graph.input("rows", experts, logits), given);
         return counts;
       },
       async (program, counts) => {
@@ -263,6 +270,38 @@ describe("moe counts", () => {
         program.submit();
         expect(await program.words(counts)).toEqual(expected);
       },
+    );
+  });
+});
+
+describe("moe shared experts", () => {
+  it.each([
+    { experts: 8, topK: 2, count: 1, tokens: 3 },
+    { experts: 60, topK: 4, count: 4, tokens: 5, gate: 61 },
+    { experts: 256, topK: 8, count: 1, tokens: 2, gate: 256 },
+    { experts: 64, topK: 6, count: 58, tokens: 3 },
+  ])("$count behind the top $topK of $experts, gate $gate", async ({ experts, topK, count, tokens, gate }) => {
+    const random = new Random(experts + count);
+    const width = experts + 2;
+    const logits = random.normals(tokens * width, 2);
+    const shared = { count, ...(gate !== undefined && { gate }) };
+    const slots = Uint32Array.from({ length: experts + count }, (_, i) => 3 * i + 1);
+    const options = { ...mixtral, experts, topK, scale: 2.5, shared, slots };
+    const { ids, slots: places, weights } = await run(bench, logits, tokens, tokens + 2, options);
+    const rows = Array.from({ length: tokens }, (_, t) => [...logits.subarray(t * width, (t + 1) * width)]);
+    const expected = rows.flatMap((row) => [
+      ...routeReference(row.slice(0, experts), { ...mixtral, topK, scale: 2.5 }),
+      ...Array.from({ length: count }, (_, i) => ({
+        id: experts + i,
+        weight: gate === undefined ? 1 : 1 / (1 + Math.exp(-row[gate]!)),
+      })),
+    ]);
+    expect([...ids]).toEqual(expected.map(({ id }) => id));
+    expect([...places]).toEqual(expected.map(({ id }) => 3 * id + 1));
+    expectClose(
+      weights,
+      expected.map(({ weight }) => weight),
+      F32_BOUND,
     );
   });
 });

@@ -7,6 +7,8 @@ const layer = { match: "latent layer" };
 
 export const latent = [
   ...faultsOf("shaders/latent_write.wgsl", tests, [
+    ["latent write: from the first column", " + params.column;", ";", write],
+    ["latent write: rows as narrow as a latent", "m * params.width", "m * DIM", write],
     ["latent write: rows past the batch", "if (m >= batch.rows) { return; }", "", write],
     ["latent write: eps dropped", " + params.eps", "", write],
     ["latent write: gain dropped", "v *= factor * gain[i];", "v *= factor;", write],
@@ -47,11 +49,12 @@ export const latent = [
     ],
     ["latent page: two heads", "KV_HEADS: u32 = 1u", "KV_HEADS: u32 = 2u", write],
   ]),
-  ...faultsOf("shaders/latent_query.wgsl", tests, [
-    ["latent query: rows past the batch", "m >= batch.rows || ", "", layer],
-    ["latent query: heads past the last", " || head >= HEADS", "", layer],
-    ["latent query: the part that does not rotate", "* (NOPE + ROPE) + NOPE;", "* (NOPE + ROPE);", layer],
-    ["latent query: over the absorbed part", "(RANK + ROPE) + RANK + e", "(RANK + ROPE) + e", layer],
+  ...faultsOf("shaders/fragments/latent_turn.wgsl", tests, [
+    ["latent query: rows past the batch", "if (m >= batch.rows) { return; }", "", layer],
+    ["latent query: one round of lanes", "i += 64u", "i += 128u", layer],
+    ["latent query: the part that does not rotate", " + params.count;", ";", layer],
+    ["latent query: over the absorbed part", " + params.columns + e", " + e", layer],
+    ["latent query: queries of the first head", " + head * params.xStep", "", layer],
     [
       "latent query: position without the row's offset",
       "states[row.slot].position + row.offset",

@@ -57,7 +57,50 @@ export const matmulWide = faultsOf(
       "i < 1u; i++) { sum",
       few("wide tiles"),
     ],
-    ["matmul wide: gather ignored", "xRow(min(", "(min(", few("wide tiles f32")],
+    ["matmul wide: gather ignored", "xStart(min(", "(params.stride4 * min(", few("wide tiles f32")],
+  ],
+);
+
+export const matmulShuffle = faultsOf(
+  "shaders/matmul_shuffle.wgsl",
+  ["tests/kernels/matmul"],
+  [
+    ["matmul shuffle: last columns missing", "k0 < columns4;", "k0 + STEP4 <= columns4;", few("shuffled")],
+    ["matmul shuffle: x past its row", "WHOLE || at$h < columns4;", "true;", few("shuffled")],
+    [
+      "matmul shuffle: half of a block",
+      "k4 < first4 + params.depth4;",
+      "k4 < first4 + params.depth4 / 2u;",
+      few("shuffled"),
+    ],
+    [
+      "matmul shuffle: another lane's columns",
+      "subgroupShuffle(held$i_$h, k4 + $ju)",
+      "subgroupShuffle(held$i_$h, k4)",
+      few("shuffled.*q4"),
+    ],
+    ["matmul shuffle: first held twice", "k0 + $hu * HOLDERS + held4", "k0 + held4", few("shuffled.*q4.* 4 lanes")],
+    [
+      "matmul shuffle: block of the tile before",
+      "let block = b / BLOCK4;",
+      "let block = k0 / BLOCK4;",
+      few("shuffled"),
+    ],
+    ["matmul shuffle: parts of a block not left", "evens$p = nextPart(evens$p);", "", few("shuffled")],
+    ["matmul shuffle: scale of the other row", "vec4f(scales$p.y)", "vec4f(scales$p.x)", few("shuffled.*q[48]")],
+    ["matmul shuffle: zero dropped", "vec4f(zeros$p.x)", "vec4f(0.0)", few("shuffled.*q4")],
+    ["matmul shuffle: gain missing", "held$i_$h *= gain;", "", few("shuffled.*norm")],
+    ["matmul shuffle: squares of one holder", "h < params.holders; h++", "h < 1u; h++", few("shuffled.*norm")],
+    [
+      "matmul shuffle: squares after the gain",
+      "if (NORM) { squares$i += dot(held$i_$h, held$i_$h); }",
+      "",
+      few("shuffled.*norm"),
+    ],
+    ["matmul shuffle: rows past the batch written", "if (firstM + $iu < total) {", "{", few("shuffled.*f32")],
+    ["matmul shuffle: pairs taken apart", "let odd$p = min(n$p + 1u,", "let odd$p = min(n$p + 2u,", few("shuffled")],
+    ["matmul shuffle: second pair of the first lane", "2u * (lane + $pu * LANES)", "2u * lane", few("shuffled")],
+    ["matmul shuffle: gather ignored", "xStart(min(", "(params.stride4 * min(", few("shuffled.*rows")],
   ],
 );
 
@@ -94,7 +137,7 @@ export const matmul = faultsOf(
       "i < 1u; i++) { sum",
       few("f32 9×8·17 norm"),
     ],
-    ["matmul: gather ignored", "xRow(min(", "(min(", few("f32 66×20·17")],
+    ["matmul: gather ignored", "xStart(min(", "(params.stride4 * min(", few("f32 66×20·17")],
     [
       "matmul: second tile of rows",
       "let firstM = group.y * TILE_M;",

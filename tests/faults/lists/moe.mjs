@@ -58,28 +58,33 @@ const router = faultsOf(
     ["moe route: higher group of equals", "(other == own && o < g)", "(other == own && o > g)"],
     ["moe route: NaN passes", "return select(LOWEST, -LOWEST, bits == 0x7f800000u);", "return logit;"],
     ["moe route: infinity is the worst", "select(LOWEST, -LOWEST, bits == 0x7f800000u)", "LOWEST"],
+    [
+      "moe route: shared experts renormalised",
+      "e = chosen[lane];\n    weight = scores[e];",
+      "e = chosen[lane];\n    weight = scores[e] * sharedWeight(t);",
+      { match: "shared" },
+    ],
+    [
+      "moe route: shared experts in the slots of routed ones",
+      "params.experts + lane - params.topK",
+      "lane - params.topK",
+      { match: "shared" },
+    ],
+    [
+      "moe route: rows without their shared experts",
+      "t * (params.topK + params.sharedCount) + lane",
+      "t * params.topK + lane",
+      { match: "shared" },
+    ],
+    [
+      "moe route: shared experts are counted",
+      "    countExpert(e);\n  }",
+      "  }\n  countExpert(e);",
+      { match: "counts" },
+    ],
+    ["moe route: nothing is counted", "    countExpert(e);\n", "", { match: "counts" }],
     ["moe route: rows past the batch", "if (t >= batch.rows) { return; }", ""],
     ["moe route: experts past the workgroup", "scores[e] = score;\n    keys[e]", "scores[lane] = score;\n    keys[e]"],
-  ],
-);
-
-const counts = faultsOf(
-  "shaders/moe_count.wgsl",
-  ["tests/kernels/moe-route"],
-  [
-    ["moe count: not added up", "counts[e] += ", "counts[e] = "],
-    [
-      "moe count: first 256 experts",
-      "e < params.experts; e += LANES) { counts",
-      "e < min(params.experts, LANES); e += LANES) { counts",
-    ],
-    ["moe count: rows past the batch", "i < batch.rows * params.topK", "i < 9u * params.topK"],
-    [
-      "moe count: one lane's pairs only",
-      "i < batch.rows * params.topK; i += LANES",
-      "i < min(LANES, batch.rows * params.topK); i += LANES",
-    ],
-    ["moe count: barrier dropped", "1u); }\n  workgroupBarrier();", "1u); }", anyDriver],
   ],
 );
 
@@ -377,4 +382,4 @@ const manyRows = [
   ),
 ];
 
-export const moe = [...router, ...counts, ...fewRows, ...manyRows];
+export const moe = [...router, ...fewRows, ...manyRows];

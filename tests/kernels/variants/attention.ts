@@ -55,7 +55,7 @@ export const drawings: Drawing[] = variants.flatMap(({ format, widths, heads, de
     return {
       name: `attention ${format}, ${queries}/${kvHeads} heads of ${headDim} and ${valueDim}`,
       draw: (given, pool) => {
-        const attentionTile = { keys: 32, rows: tileRows, split };
+        const attentionTile = { rows: tileRows, split };
         const tuning = { ...given.tuning, deterministic, attention: attentionTile };
         const graph = new Graph(given.pipelines, given.batch, given.rows + more, given.samples, tuning);
         const layers = [{ pool, valueOffset: 0, scaleOffset: 0 }];

@@ -2,7 +2,7 @@ import type { Range } from "../../../src/kernels/batch.ts";
 import type { Gate } from "../../../src/kernels/epilogue.ts";
 import { experts, type ExpertOptions, type Experts } from "../../../src/kernels/experts.ts";
 import { Graph } from "../../../src/kernels/graph.ts";
-import { countRoutes, route, type Routing } from "../../../src/kernels/router.ts";
+import { route, type Routing } from "../../../src/kernels/router.ts";
 import { PORTABLE } from "../../../src/kernels/tuning.ts";
 import { RESIDENT_LAYOUTS, type ResidentLayout } from "../../../src/weights/quant/layout.ts";
 import { flags, type Drawing } from "./drawing.ts";
@@ -14,7 +14,7 @@ const routers: Drawing[] = (["softmax", "sigmoid"] as const).flatMap((score) =>
       draw: (graph, range) => {
         // Narrow and wide workgroups in turn.
         const count = i % 2 === 0 ? 8 : 256;
-        const routing = route(graph, graph.tensor("rows", count), {
+        route(graph, graph.tensor("rows", count + 1), {
           experts: count,
           topK: 2,
           score,
@@ -22,8 +22,9 @@ const routers: Drawing[] = (["softmax", "sigmoid"] as const).flatMap((score) =>
           ...(bias && { bias: range }),
           ...(slots && { slots: range }),
           ...(groups && { groups: { count: 4, top: 2, score: groups } }),
+          ...(bias !== slots && { counts: range }),
+          ...(renormalise !== bias && { shared: { count: 1, ...(slots && { gate: count }) } }),
         });
-        countRoutes(graph, routing, range);
       },
     })),
   ),
