@@ -1,6 +1,18 @@
 import { ArgumentError, UnsupportedError } from "../base/errors.ts";
 import { loadEngine, type LoadOptions as EngineLoadOptions, type ModelSource } from "../engine/load.ts";
-import type { ChatMessage, EnginePort, EngineStats, ModelInfo, RowRange, SamplingOptions } from "../engine/port.ts";
+import type {
+  AllowedTokens,
+  ChatMessage,
+  EnginePort,
+  EngineStats,
+  ExpertCounts,
+  ModelInfo,
+  RestoredSession,
+  RestoreOptions,
+  RowRange,
+  SamplingOptions,
+  SaveOptions,
+} from "../engine/port.ts";
 import { startGeneration, type Generation } from "./generation.ts";
 
 export interface LoadOptions extends EngineLoadOptions {
@@ -13,6 +25,19 @@ export interface LoadOptions extends EngineLoadOptions {
 
 export interface GenerateOptions extends SamplingOptions {
   /** Ends the generation; `result` resolves with what there is. */
+  signal?: AbortSignal;
+  /**
+   * Called between two tokens with what a choice has generated so far: the ids that may come next, or null for any. Tokens are
+   * then computed one at a time. To let a text end, allow an end token (`model.eosIds`). Not with `worker: true`.
+   */
+  allowedTokens?: AllowedTokens;
+}
+
+export interface SaveSessionOptions extends SaveOptions {
+  signal?: AbortSignal;
+}
+
+export interface RestoreSessionOptions extends RestoreOptions {
   signal?: AbortSignal;
 }
 
@@ -34,6 +59,10 @@ const GENERATE_OPTIONS = [
   "logprobs",
   "stop",
   "n",
+  "drawn",
+  "priority",
+  "cacheSalt",
+  "allowedTokens",
   "signal",
 ];
 const LOAD_OPTIONS = [
@@ -74,11 +103,45 @@ export class Engine {
 
   /** Continues a text, a list of token ids, or a conversation. Work starts at once. */
   generate(input: string | number[] | ChatMessage[], options: GenerateOptions = {}): Generation {
-    const { signal, ...sampling } = options;
+    const { signal, allowedTokens, ...sampling } = options;
     return startGeneration(async (onDelta, cancelled) => {
       refuseUnknown("generate", options, GENERATE_OPTIONS);
-      return this.port.generate(input, sampling, onDelta, cancelled);
+      return this.port.generate(input, sampling, onDelta, cancelled, allowedTokens);
     }, signal);
+  }
+
+  /**
+   * What the cache holds of a text, a list of ids or a conversation, as bytes for storage: what is not there yet is computed.
+   * A long system prompt is so prefilled once ever; a generation goes on another day:
+   *
+   *     const { ids, seed } = await engine.generate(prompt, { maxTokens: 100 }).result;
+   *     const bytes = await engine.saveSession([...prompt, ...ids], { seed, drawn: ids.length });
+   *     // … after a reload
+   *     const { ids: all, seed, drawn } = await engine.restoreSession(bytes);
+   *     engine.generate(all, { seed, drawn, maxTokens: 100 });
+   *
+   * The bytes are a safetensors file of about `model.kvBytesPerToken` a token. They hold what was said: store them accordingly.
+   */
+  async saveSession(
+    input: string | number[] | ChatMessage[],
+    options: SaveSessionOptions = {},
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    refuseUnknown("saveSession", options, ["seed", "drawn", "cacheSalt", "signal"]);
+    const { signal, ...rest } = options;
+    return this.port.saveSession(input, rest, signal);
+  }
+
+  /**
+   * Puts a saved session into the cache, where every request that begins with its ids finds it. It stays as any other cached
+   * prefix does: until the room is needed and it was the least recently used, or the device is lost. Restore only what you saved yourself: the
+   * checksum is against damage, not against forgery.
+   * @throws SessionError for bytes that are damaged, or of another model, weight format or cache; TooLargeError where the cache
+   * is too small for it. Nothing has changed then.
+   */
+  async restoreSession(bytes: Uint8Array, options: RestoreSessionOptions = {}): Promise<RestoredSession> {
+    refuseUnknown("restoreSession", options, ["cacheSalt", "signal"]);
+    const { signal, ...rest } = options;
+    return this.port.restoreSession(bytes, rest, signal);
   }
 
   /**
@@ -104,6 +167,14 @@ export class Engine {
   /** Text of token ids, without special tokens unless `skipSpecialTokens` is false. */
   decode(ids: number[], options?: { skipSpecialTokens?: boolean }): Promise<string> {
     return this.port.decode(ids, options);
+  }
+
+  /**
+   * How often each expert of a mixture of experts was chosen, by layer, shared ones left out; none for other models. Counted on
+   * the GPU and read from there only now. Starts anew when a lost device was replaced.
+   */
+  routing(): Promise<ExpertCounts[]> {
+    return this.port.routing();
   }
 
   stats(): EngineStats {

@@ -20,6 +20,7 @@ export type ErrorCode =
   | "gpu"
   | "out-of-memory"
   | "disposed"
+  | "session"
   | "worker";
 
 /** The base of all. `cause` carries the underlying error where there is one. */
@@ -145,15 +146,22 @@ export class NoAdapterError extends TesseraError {
   }
 }
 
-/** The GPU device went away (driver reset, crash of the GPU process, too long a command). Load again. */
+/**
+ * The GPU device went away (driver reset, crash of the GPU process, too long a command). An engine replaces a device of its own
+ * and goes on; it ends with this error while it loads, where the device was given, and where no other can be had (`cause`).
+ */
 export class DeviceLostError extends TesseraError {
+  /** As `GPUDevice.lost` gives it: "destroyed" where somebody destroyed it, else "unknown". */
   readonly reason: string;
-  constructor(reason: string, message: string) {
+  readonly detail: string;
+  constructor(reason: string, detail: string, options?: ErrorOptions) {
     super(
       "device-lost",
-      `The GPU device was lost (${reason}): ${message || "no further detail"}. Load the model again.`,
+      `The GPU device was lost (${reason}): ${detail || "no further detail"}. Load the model again.`,
+      options,
     );
     this.reason = reason;
+    this.detail = detail;
   }
 }
 
@@ -186,6 +194,27 @@ export class DisposedError extends TesseraError {
     super("disposed", "This engine has been disposed of. Load the model again.");
   }
 }
+
+/**
+ * A saved session cannot be restored here; nothing of it was used. `reason`: its bytes are damaged or of another kind
+ * ("corrupt"), of another version of the format ("version"), of another model or weight format ("model"), or of a cache with
+ * other entries ("cache").
+ */
+export class SessionError extends TesseraError {
+  readonly reason: "corrupt" | "version" | "model" | "cache";
+  constructor(reason: SessionError["reason"], what: string, advice?: string, options?: ErrorOptions) {
+    const ending = /[.!?]$/.test(what) ? "" : ".";
+    super("session", `The saved session cannot be restored: ${what}${ending} ${advice ?? ADVICE[reason]}`, options);
+    this.reason = reason;
+  }
+}
+
+const ADVICE = {
+  corrupt: "Save it anew.",
+  version: "Save it anew with this build.",
+  model: "Load the model that it was saved with, or save it anew.",
+  cache: "Load with the options that it was saved with (kv, contextTokens), or save it anew.",
+};
 
 /** The worker that holds the engine could not start, threw, or was ended from outside. */
 export class WorkerError extends TesseraError {

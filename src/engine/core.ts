@@ -1,7 +1,9 @@
 import { invariant } from "../base/assert.ts";
-import { DisposedError } from "../base/errors.ts";
+import { DisposedError, type DeviceLostError } from "../base/errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import type { Runner, StepResult } from "./runner.ts";
+import type { ExpertCounts } from "./port.ts";
+import { Recovery, type Assembly } from "./recovery.ts";
+import type { StepResult } from "./runner.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { Request } from "./sequence.ts";
 import type { Step } from "./step.ts";
@@ -14,22 +16,55 @@ interface UnderWay {
 /**
  * The step loop: schedule, run, commit. Several steps are under way at a time, so that the GPU has its next work before
  * the host has seen the last tokens; what a sequence computes past its end is discarded. The loop sleeps when there is
- * nothing to do, and a failure of the device ends it and everything in it.
+ * nothing to do. When the device is lost, everything waits for another and is computed again there from what is known;
+ * any other failure of the device ends the loop and everything in it.
  */
 export class Core {
   readonly counters = { steps: 0, tokens: 0, promptTokens: 0, hostMs: 0 };
   private readonly underWay: UnderWay[] = [];
   private looping: Promise<void> | undefined;
+  private recovering: Promise<void> | undefined;
   private ended: Error | undefined;
+  private onFailure: () => void = () => undefined;
+  /** Sent to devices that were lost. */
+  private readonly sent = { dispatches: 0, submits: 0 };
 
   constructor(
-    private readonly gpu: Gpu,
+    private assembly: Assembly,
     private readonly scheduler: Scheduler,
-    private readonly runner: Runner,
     /** Steps that may be under way. */
     private readonly depth: number,
+    /** Absent: a lost device is the end. */
+    private readonly recovery?: Recovery,
   ) {
-    gpu.whenFailed((error) => this.end(error));
+    this.watch(assembly.gpu);
+  }
+
+  /** The device of now. */
+  get gpu(): Gpu {
+    return this.assembly.gpu;
+  }
+
+  /** Commands sent since load, and devices that were replaced. */
+  get commands() {
+    const { dispatches, submits } = this.gpu.counters;
+    return {
+      dispatches: this.sent.dispatches + dispatches,
+      submits: this.sent.submits + submits,
+      recoveries: this.recovery?.count ?? 0,
+    };
+  }
+
+  /** How often each expert was chosen on this device. */
+  async routing(): Promise<ExpertCounts[]> {
+    await this.recovering;
+    if (this.ended) throw this.ended;
+    const { gpu, routing } = this.assembly;
+    try {
+      return (await routing?.read()) ?? [];
+    } catch (error) {
+      throw await gpu.explain(error);
+    }
   }
 
   /** Starts a request. Its listener hears of everything that follows; what is wrong with it is thrown here. */
@@ -38,30 +73,76 @@ export class Core {
     this.scheduler.check(request);
     this.counters.promptTokens += request.ids.length;
     this.scheduler.add(request);
-    // Deferred, so that requests made together start together, and a listener never runs inside the call that made it.
-    this.looping ??= Promise.resolve().then(() => this.loop());
+    this.start();
   }
 
   cancel(request: Request, reason: "abort" | "stop", choice?: number): void {
     this.scheduler.cancel(request, reason, choice);
   }
 
-  /** Ends every request with `error`, once; later requests are refused with it. */
-  end(error: Error): void {
-    if (this.ended) return;
-    this.ended = error;
-    this.scheduler.fail(error);
+  /** Calls back when a failure has ended everything, at once if one has. */
+  whenFailed(callback: () => void): void {
+    if (this.ended) callback();
+    else this.onFailure = callback;
   }
 
-  /** Ends everything and waits until no step is under way. */
+  /** Ends everything, waits until no step is under way, and frees the device. */
   async close(): Promise<void> {
     this.end(new DisposedError());
     await this.looping;
+    await this.recovering;
+    this.gpu.close();
+  }
+
+  /** Ends every request with `error`, once; later requests are refused with it. */
+  private end(error: Error): void {
+    if (this.ended) return;
+    this.ended = error;
+    this.recovery?.abandon();
+    this.scheduler.fail(error);
+  }
+
+  private fail(error: Error): void {
+    this.end(error);
+    this.onFailure();
+  }
+
+  private watch(gpu: Gpu): void {
+    gpu.whenFailed((error) => {
+      if (this.ended) return;
+      if (this.recovery && Recovery.isMendable(error)) this.recovering = this.recover(this.recovery, error);
+      else this.fail(error);
+    });
+  }
+
+  private async recover(recovery: Recovery, loss: DeviceLostError): Promise<void> {
+    const lost = this.gpu;
+    lost.close(); // whatever waits for its results hears at once that they will not come
+    await this.looping;
+    if (this.ended) return;
+    this.scheduler.restart();
+    try {
+      const assembly = await recovery.replace(loss);
+      this.sent.dispatches += lost.counters.dispatches;
+      this.sent.submits += lost.counters.submits;
+      this.assembly = assembly;
+      this.recovering = undefined;
+      this.watch(assembly.gpu);
+      this.start();
+    } catch (error) {
+      if (!this.ended) this.fail(error as Error);
+    }
+  }
+
+  /** Deferred, so that requests made together start together, and a listener never runs inside the call that made it. */
+  private start(): void {
+    if (!this.recovering) this.looping ??= Promise.resolve().then(() => this.loop());
   }
 
   private async loop(): Promise<void> {
+    const { gpu } = this;
     try {
-      while (!this.ended) {
+      while (!this.ended && !gpu.failure) {
         const step = this.underWay.length < this.depth ? this.plan() : null;
         if (step) {
           this.underWay.push({ step, result: this.encode(step) });
@@ -75,7 +156,7 @@ export class Core {
         await this.finish(oldest);
       }
     } catch (error) {
-      this.gpu.fail(await this.gpu.explain(error));
+      gpu.fail(await gpu.explain(error));
     } finally {
       // What is still under way is of no interest, but its rejections must not go unhandled.
       const rest = this.underWay.splice(0).map((u) => u.result);
@@ -102,7 +183,7 @@ export class Core {
 
   private encode(step: Step): Promise<StepResult> {
     const begun = performance.now();
-    const result = this.runner.run(step);
+    const result = this.assembly.runner.run(step);
     result.catch(() => undefined); // awaited later; until then a rejection is not "unhandled"
     this.counters.hostMs += performance.now() - begun;
     return result;

@@ -2,7 +2,7 @@
 import { roundUp } from "../base/assert.ts";
 import type { Repo } from "../base/bytes.ts";
 import { AbortError, ArgumentError, SourceError, UnsupportedError } from "../base/errors.ts";
-import type { Family, ModelConfig } from "../models/family.ts";
+import type { CacheSpec, Family, ModelConfig } from "../models/family.ts";
 import { findFamily } from "../models/index.ts";
 import { openRepo } from "../store/repo.ts";
 import { Tokenizer } from "../text/tokenizer.ts";
@@ -46,8 +46,11 @@ export interface ReadCheckpoint {
 /** What `inspectCheckpoint` tells; plain data. */
 export interface Inspection {
   info: ModelInfo;
-  /** Query heads (null where the family has none), key and value heads, elements of one head. */
-  attention: { heads: number | null; kvHeads: number; headDim: number };
+  /**
+   * Query heads (null where the family has none), key and value heads, elements of one head. With latent attention that is
+   * the one latent, and what the cache would take a token if every head kept its keys and values.
+   */
+  attention: { heads: number | null; kvHeads: number; headDim: number; expandedKvBytesPerToken?: number };
   /** Every file that loading would read, with its whole size in bytes. */
   files: { name: string; bytes: number }[];
   /** Every tensor of the files, whether the model uses it or not, in file order. */
@@ -73,11 +76,11 @@ export async function inspectCheckpoint(source: ModelSource, options: Checkpoint
     },
   };
   const { family, config, plan, info } = await readCheckpoint(noted, options);
-  const { heads: kvHeads, headDim } = family.cacheSpec(config);
+  const attention = attentionOf(family.cacheSpec(config), info.kv);
   const heads = "heads" in config && typeof config.heads === "number" ? config.heads : null;
   return {
     info,
-    attention: { heads, kvHeads, headDim },
+    attention: { heads, ...attention },
     files: [...sizes].map(([name, bytes]) => ({ name, bytes })).sort((a, b) => (a.name < b.name ? -1 : 1)),
     tensors: [...plan.checkpoint.tensors.values()].map(({ name, dtype, shape, begin, end, file }) => ({
       name,
@@ -87,6 +90,25 @@ export async function inspectCheckpoint(source: ModelSource, options: Checkpoint
       file: file.name,
     })),
   };
+}
+
+function attentionOf(spec: CacheSpec, kv: KvFormat): Omit<Inspection["attention"], "heads"> {
+  if (spec.kind === "kv") return { kvHeads: spec.heads, headDim: spec.headDim };
+  const { rank, ropeDim, expanded, layers } = spec;
+  const expandedKvBytesPerToken = (entryBytes(spec, kv) / (rank + ropeDim)) * expanded * layers;
+  return { kvHeads: 1, headDim: rank + ropeDim, expandedKvBytesPerToken };
+}
+
+function checkInt8(spec: CacheSpec): void {
+  if (spec.kind === "latent") {
+    throw new UnsupportedError(
+      `kv: "int8" is not there for latent attention, whose cache is small. Use "f16" or "f32".`,
+    );
+  }
+  const { headDim, valueDim = headDim } = spec;
+  if (headDim % 8 || valueDim % 8) {
+    throw new UnsupportedError(`kv: "int8" needs heads in multiples of 8; these have ${headDim}. Use "f16" or "f32".`);
+  }
 }
 
 /** Everything that can be wrong with the files or with what is asked of them is found here. */
@@ -105,10 +127,7 @@ export async function readCheckpoint(
   const config = family.parseConfig(configJson);
   const contextTokens = contextOf(config, options.contextTokens);
   const wanted = weights === "auto" ? "published" : weights;
-  const { headDim, valueDim = headDim } = family.cacheSpec(config);
-  if (options.kv === "int8" && (headDim % 8 || valueDim % 8)) {
-    throw new UnsupportedError(`kv: "int8" needs heads in multiples of 8; these have ${headDim}. Use "f16" or "f32".`);
-  }
+  if (options.kv === "int8") checkInt8(family.cacheSpec(config));
   const checkpoint = await openCheckpoint((name, s) => repo.open(name, s), signal);
   const plan = planWeights(family.weightTable(config), checkpoint, wanted, family.optionalPrefix);
   const kv = options.kv ?? (dominantFormat(plan) === "f32" ? "f32" : "f16");
@@ -193,11 +212,12 @@ function describe(
   let active = 0;
   let multiplied = 0;
   for (const entry of plan.table.values()) {
-    if (entry.kind === "vector") active += entry.tensor === undefined ? 0 : entry.width;
+    if (entry.kind === "vector") active += entry.tensor === undefined || entry.optional ? 0 : entry.width;
     else if (entry.gatherOnly) active += entry.inFeatures;
     else {
-      multiplied += entry.inFeatures * entry.outFeatures;
-      for (const { rows } of entry.bias ?? []) active += rows;
+      const { active: share = 1 } = entry;
+      multiplied += Math.round(share * entry.inFeatures * entry.outFeatures);
+      for (const { rows } of entry.bias ?? []) active += Math.round(share * rows);
     }
   }
   return {

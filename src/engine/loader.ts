@@ -8,9 +8,10 @@ import type { Kernel, Pipelines } from "../kernels/define.ts";
 import type { Linear, LinearPart } from "../kernels/linear.ts";
 import { repackSource } from "../kernels/repack.ts";
 import { transposeSource } from "../kernels/transpose.ts";
-import type { LinearSpec, ResidentWeights, TensorPlacement } from "../models/family.ts";
+import { publishedShape, type LinearSpec, type ResidentWeights, type TensorPlacement } from "../models/family.ts";
 import type { CheckpointTensor } from "../weights/checkpoint.ts";
 import type { DenseFormat } from "../weights/quant/dense.ts";
+import { WeightDigest } from "../weights/digest.ts";
 import { rowWords } from "../weights/quant/layout.ts";
 import { cut, turnedBytes, Uploader, type Run } from "./upload.ts";
 import { BYTES_OF, FORMAT_OF, splitRows, type WeightPlan } from "./weight-plan.ts";
@@ -34,6 +35,8 @@ export class WeightStore implements ResidentWeights {
   >();
   /** Bytes of GPU memory that the weights take. */
   bytes = 0;
+  /** Names the published weights, once they are streamed. */
+  readonly digest = new WeightDigest();
 
   private constructor(
     private readonly gpu: Gpu,
@@ -146,6 +149,7 @@ export class WeightStore implements ResidentWeights {
         for await (const { tensor, bytes, offset } of cut(run, signal)) {
           if (signal?.aborted) throw new AbortError("Loading", signal.reason);
           if (this.gpu.failure) throw this.gpu.failure;
+          this.digest.add(tensor, bytes, offset);
           await this.take(upload, tensor, bytes, offset);
           loaded += bytes.byteLength;
           onBytes(loaded, this.plan.bytes);
@@ -168,18 +172,19 @@ export class WeightStore implements ResidentWeights {
       });
     }
     for (const { layer, placement, kernel, turn } of this.linearTargets.get(tensor.name) ?? []) {
-      if (turn) await upload.strip(layer, turn, kernel, bytes, offset, BYTES_OF[from]);
+      if (turn) await upload.strip(layer, turn, kernel, bytes, offset, BYTES_OF[from], placement.stack);
       else await upload.rows(layer, placement, kernel, bytes, offset, BYTES_OF[from]);
     }
   }
 
   /** Bytes of the longest published row of a matrix. */
   private largestRow(): number {
-    let bytes = 0;
+    let columns = 0;
     for (const spec of this.plan.table.values()) {
-      if (spec.kind === "linear") bytes = Math.max(bytes, (spec.transposed ? spec.outFeatures : spec.inFeatures) * 4);
+      if (spec.kind !== "linear") continue;
+      for (const placement of spec.tensors) columns = Math.max(columns, publishedShape(spec, placement).at(-1)!);
     }
-    return bytes;
+    return columns * 4;
   }
 
   /** Bytes that the largest matrix that is published transposed takes on its way, in the published format. */
@@ -188,7 +193,7 @@ export class WeightStore implements ResidentWeights {
     for (const targets of this.linearTargets.values()) {
       for (const { layer, placement, turn } of targets) {
         const from = FORMAT_OF[this.plan.tensor(placement.tensor).dtype]!;
-        if (turn) bytes = Math.max(bytes, turnedBytes(layer, BYTES_OF[from]));
+        if (turn) bytes = Math.max(bytes, turnedBytes(layer, BYTES_OF[from], placement.stack));
       }
     }
     return bytes;

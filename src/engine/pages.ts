@@ -1,6 +1,6 @@
 import { ArgumentError } from "../base/errors.ts";
 import { invariant } from "../base/assert.ts";
-import { PrefixIndex } from "./prefix.ts";
+import { PrefixIndex, type PrefixNode } from "./prefix.ts";
 
 /**
  * The pages of one pool: who holds them, not what is in them. Pure, so that it can be tested by the thousand. A page is
@@ -14,17 +14,23 @@ export class PagePool {
   private readonly holders: Uint16Array;
   /**
    * Cached pages, the least recently used first: a Set keeps the order of insertion. Sequences release their last page first,
-   * and who holds a page holds those before it, so a page always comes after all that follow it in its chain.
+   * so the end of a chain is given away before its beginning.
    */
   private readonly kept = new Set<number>();
+  /** Where in the prefix index a page is known. */
+  private readonly nodes = new Map<number, PrefixNode>();
   private sharedCount = 0;
   private releases = 0;
 
-  /** `seed` shuffles the order in which pages are given, so that tests do not live on the identity. */
+  /**
+   * `seed` shuffles the order in which pages are given, so that tests do not live on the identity. Pools of one cache share an
+   * index, where each has a number of its own.
+   */
   constructor(
     readonly total: number,
     seed?: number,
     readonly prefix = new PrefixIndex(),
+    readonly number = 0,
   ) {
     if (total < 1) throw new ArgumentError(`a pool of ${total} pages holds nothing`);
     this.free = Array.from({ length: total }, (_, i) => total - 1 - i);
@@ -87,9 +93,18 @@ export class PagePool {
       this.holders[page] = holders - 1;
       if (holders === 2) this.sharedCount--;
       if (holders > 1) continue;
-      if (this.prefix.has(page)) this.kept.add(page);
+      if (this.nodes.has(page)) this.kept.add(page);
       else this.free.push(page);
     }
+  }
+
+  /** Lets others find a held page by its tokens. The node has no page of this pool yet. */
+  label(page: number, node: PrefixNode): void {
+    invariant(this.isHeld(page) && !this.nodes.has(page), `page ${page} is known already, or nobody holds it`);
+    invariant(node.pages[this.number] === undefined, `page ${page} is a second one of the same tokens`);
+    node.pages[this.number] = page;
+    this.nodes.set(page, node);
+    this.prefix.hold(node);
   }
 
   /** Frees every cached page: what they hold is wrong, or no longer there. */
@@ -100,8 +115,11 @@ export class PagePool {
   private evict(): void {
     const [page] = this.kept;
     invariant(page !== undefined && !this.isHeld(page), "a page to evict is cached and nobody holds it");
+    const node = this.nodes.get(page)!;
     this.kept.delete(page);
-    this.prefix.remove(page);
+    this.nodes.delete(page);
+    node.pages[this.number] = undefined;
+    this.prefix.release(node);
     this.free.push(page);
   }
 }

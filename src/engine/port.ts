@@ -22,6 +22,12 @@ export interface SamplingOptions {
   temperature?: number;
   /** 32-bit seed of the draw; default: random. The same seed gives the same tokens. */
   seed?: number;
+  /**
+   * How many ids at the input's end an earlier generation drew with this seed; default 0. Draws go on where that one ended, and
+   * penalties count those ids as generated: the ids of prompt and answer, the answer's seed and its length give what a
+   * longer answer would have been.
+   */
+  drawn?: number;
   /** Only the k likeliest tokens may be drawn; default 0, off. */
   topK?: number;
   /** Only the likeliest tokens that hold this much probability between them; default 1, off. After `topK`. */
@@ -42,7 +48,14 @@ export interface SamplingOptions {
   stop?: string[];
   /** How many continuations of the one prompt; default 1. They share the prompt's pages. */
   n?: number;
+  /** Higher goes first, and takes the pages of lower ones where there are too few; default 0. */
+  priority?: number;
+  /** Pages of prompts are shared only with requests of the same salt: one for each user keeps them from finding out each other's. */
+  cacheSalt?: string;
 }
+
+/** The tokens that may come next after what a choice has generated so far; null: any. An end token has to be among them to be drawn. */
+export type AllowedTokens = (generated: readonly number[], index: number) => readonly number[] | null;
 
 export type PortInput = string | number[] | ChatMessage[];
 
@@ -93,8 +106,33 @@ export interface Timing {
   totalMs: number;
 }
 
+/** Where draws stand, to be kept with a saved session. */
+export interface SaveOptions {
+  /** Seed of the generation that the ids are of, and how many of the last ids it drew: `seed` of its result, and its ids. */
+  seed?: number;
+  drawn?: number;
+  /** As in `SamplingOptions`. */
+  cacheSalt?: string;
+}
+
+export interface RestoreOptions {
+  /** Only requests of the same salt find the session's pages. */
+  cacheSalt?: string;
+}
+
+/** A session that is in the cache again. What follows goes on from `ids`, and with `seed` and `drawn` if it was drawn. */
+export interface RestoredSession {
+  ids: number[];
+  seed?: number;
+  drawn?: number;
+  /** Tokens, from the first on, that the cache has now: whole pages. The rest is computed when it is asked for. */
+  cachedTokens: number;
+}
+
 /** The first choice's fields at the top; `choices` has all `n` of them. */
 export interface GenerationResult extends Omit<Choice, "index"> {
+  /** Seed of the first choice, where tokens were drawn; choice i has the i-th after it. */
+  seed?: number;
   usage: Usage;
   timing: Timing;
   choices: Choice[];
@@ -128,6 +166,12 @@ export interface ModelInfo {
   eosIds: number[];
 }
 
+/** Choices of one layer's router since the model was put on the device; they wrap at 2³². Shared experts are not counted. */
+export interface ExpertCounts {
+  layer: number;
+  counts: number[];
+}
+
 export interface EngineStats {
   steps: number;
   /** Tokens given to callers. */
@@ -148,7 +192,11 @@ export interface EngineStats {
   /** Tokens of prompts that were in the cache already, and pages that nobody holds but the cache still knows. */
   prefix: { hitTokens: number; cachedPages: number };
   pages: { total: number; used: number; shared: number; tokensPerPage: number };
-  /** GPU bytes this engine holds, in all and by kind. */
+  /** The same of the pool of windowed layers, in a model that has others as well. */
+  windowPages?: { total: number; used: number; shared: number };
+  /** Devices that were lost and replaced. */
+  recoveries: number;
+  /** GPU bytes this engine holds, in all and by kind; none while a device is being replaced. */
   gpuBytes: { total: number; byKind: Record<string, number> };
   adapter: AdapterInfo;
 }
@@ -167,6 +215,8 @@ export interface LoadProgress {
   loaded: number;
   total: number;
   secondsLeft?: number;
+  /** The model is loaded, and is now put on another device since its own was lost; what runs goes on afterwards. */
+  recovering?: boolean;
 }
 
 /** One engine, seen from above. */
@@ -181,7 +231,17 @@ export interface EnginePort {
     options: SamplingOptions,
     onDelta: (delta: Delta) => void,
     signal?: AbortSignal,
+    /** A mask made on this side between two tokens, which then are computed one at a time. Not across a worker. */
+    allowed?: AllowedTokens,
   ): Promise<GenerationResult>;
+  /**
+   * Computes what the cache does not hold of the input and gives it as bytes, with ids and where draws stand: for storage.
+   * `restoreSession` of an engine of the same model and cache format puts it into the cache, where the next request that begins
+   * with these ids finds it, unless others have needed the room since.
+   */
+  saveSession(input: PortInput, options?: SaveOptions, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
+  /** Rejects with SessionError for bytes that are damaged, or of another model or cache; then nothing has changed. */
+  restoreSession(bytes: Uint8Array, options?: RestoreOptions, signal?: AbortSignal): Promise<RestoredSession>;
   /** f32, [rows, vocab] row-major. */
   logits(ids: number[], rows: RowRange, signal?: AbortSignal): Promise<Float32Array>;
   /** f32, [ids.length − 1]: log-probability of ids[i + 1] given ids[0..i]. */
@@ -189,6 +249,8 @@ export interface EnginePort {
   /** ids of a text, with the tokenizer's own special tokens unless told otherwise. */
   encode(text: string, options?: { specialTokens?: boolean }): Promise<number[]>;
   decode(ids: number[], options?: { skipSpecialTokens?: boolean }): Promise<string>;
+  /** How often each expert was chosen, a row for each layer that has experts; none in a model without. Read from the GPU when asked. */
+  routing(): Promise<ExpertCounts[]>;
   /** A snapshot; behind a worker, the latest one that came over. */
   stats(): EngineStats;
   dispose(): Promise<void>;

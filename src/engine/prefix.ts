@@ -3,67 +3,85 @@ import { invariant } from "../base/assert.ts";
 /** What a chain starts from, before its first page: a node, or the salt that says which model and cache it belongs to. */
 export type ChainEnd = PrefixNode | string;
 
-/** One full page whose tokens are known, in its place after the pages before it. */
+/** The tokens of one full page in their place after the pages before it, and where they are. */
 export interface PrefixNode {
-  readonly page: number;
   readonly parent: ChainEnd;
   readonly hash: string;
   /** The page's token ids. */
   readonly ids: readonly number[];
-  /** Indexed pages that follow this one. */
-  children: number;
+  /** By pool, the page that holds them; none where that pool has let go of it. */
+  readonly pages: (number | undefined)[];
+  /** What keeps the node: its pages, the nodes that follow it, and sequences whose chain ends here. */
+  uses: number;
 }
 
 /** Name of a page from the name of its parent (or a salt) and its ids. */
 export type ChainHash = (parent: string, ids: readonly number[]) => string;
 
 /**
- * Which page holds which tokens after which others. A page is found by a hash of its whole chain: the parent's hash and its
+ * Which pages hold which tokens after which others. A node is found by a hash of its whole chain: the parent's hash and its
  * own ids, down to a salt for whatever else decides what a page holds (weights, layout, cache format, adapter, RoPE regime).
  * Parent and ids are compared as well, so two chains of one hash are only slower to tell apart, never confused.
+ *
+ * A chain may have gaps: pages that lie behind a window are let go while those that follow them are still of use.
  */
 export class PrefixIndex {
   private readonly buckets = new Map<string, PrefixNode[]>();
-  private readonly byPage = new Map<number, PrefixNode>();
+  private count = 0;
 
   /** Tests give a bad hash here, to see that nothing depends on a good one. */
   constructor(private readonly hash: ChainHash = chainHash) {}
 
+  /** Nodes. */
   get size(): number {
-    return this.byPage.size;
+    return this.count;
   }
 
-  /** The page that holds `ids` after `parent`. */
+  /** The node of `ids` after `parent`. */
   find(parent: ChainEnd, ids: readonly number[]): PrefixNode | undefined {
     const bucket = this.buckets.get(this.hash(nameOf(parent), ids));
     return bucket?.find((node) => node.parent === parent && sameIds(node.ids, ids));
   }
 
-  has(page: number): boolean {
-    return this.byPage.has(page);
-  }
-
-  /** Adds a page; neither the page nor its chain may be there. */
-  insert(parent: ChainEnd, ids: readonly number[], page: number): PrefixNode {
-    invariant(!this.byPage.has(page), `page ${page} is in the prefix index already`);
-    const node = { page, parent, ids, hash: this.hash(nameOf(parent), ids), children: 0 };
-    const bucket = this.buckets.get(node.hash);
-    if (bucket) bucket.push(node);
-    else this.buckets.set(node.hash, [node]);
-    this.byPage.set(page, node);
-    if (typeof parent !== "string") parent.children++;
+  /** Moves a held end of a chain one page on: the node of `ids` after it, made where there is none, is held in its place. */
+  extend(end: ChainEnd, ids: readonly number[]): PrefixNode {
+    const node = this.find(end, ids) ?? this.insert(end, ids);
+    this.hold(node);
+    this.release(end);
     return node;
   }
 
-  /** Forgets a page; pages that follow it have to be forgotten before. */
-  remove(page: number): void {
-    const node = this.byPage.get(page);
-    invariant(node && node.children === 0, `page ${page} leaves the prefix index before those that follow it`);
-    this.byPage.delete(page);
+  /** A held node stays. */
+  hold(end: ChainEnd): void {
+    if (typeof end !== "string") end.uses++;
+  }
+
+  /** One use less; a node without any is forgotten, and so are those before it that were there for its sake. */
+  release(end: ChainEnd): void {
+    let node = end;
+    while (typeof node !== "string") {
+      invariant(node.uses > 0, "a node of the prefix index is released once too often");
+      if (--node.uses > 0) return;
+      this.forget(node);
+      node = node.parent;
+    }
+  }
+
+  private insert(parent: ChainEnd, ids: readonly number[]): PrefixNode {
+    const node: PrefixNode = { parent, ids, hash: this.hash(nameOf(parent), ids), pages: [], uses: 0 };
+    const bucket = this.buckets.get(node.hash);
+    if (bucket) bucket.push(node);
+    else this.buckets.set(node.hash, [node]);
+    this.hold(parent);
+    this.count++;
+    return node;
+  }
+
+  private forget(node: PrefixNode): void {
     const bucket = this.buckets.get(node.hash)!;
     bucket.splice(bucket.indexOf(node), 1);
     if (bucket.length === 0) this.buckets.delete(node.hash);
-    if (typeof node.parent !== "string") node.parent.children--;
+    this.count--;
   }
 }
 

@@ -3,7 +3,7 @@ import type { Gpu } from "../gpu/device.ts";
 import { submit } from "../gpu/pass.ts";
 import { Readback } from "../gpu/readback.ts";
 import { copyPages } from "../kernels/pages.ts";
-import { BatchWriter, NO_TOKEN, STATE_WORDS, type Batch } from "../kernels/batch.ts";
+import { BatchWriter, NO_TOKEN, STATE_WORDS, type Batch, type CacheView, type LatentView } from "../kernels/batch.ts";
 import type { Pipelines } from "../kernels/define.ts";
 import { Graph, GraphBuffers, type Outputs, type Program, type Tensor } from "../kernels/graph.ts";
 import { advance, sample, score } from "../kernels/sample.ts";
@@ -11,7 +11,8 @@ import { hasPenalties, MAX_LOGPROBS, writeCounts, writeSampling } from "../kerne
 import type { Tuning } from "../kernels/tuning.ts";
 import type { Family, ModelConfig, Resident } from "../models/family.ts";
 import type { Logprobs, TokenLogprob } from "./port.ts";
-import type { Growth, SlotSetup, Step } from "./step.ts";
+import { placeBytes, planesOf, type Plane } from "./page-bytes.ts";
+import type { Growth, SlotSetup, Step, Transfer } from "./step.ts";
 
 /** Results of a step on their way. Tokens or values are not null once it resolves; neither for a step without a head. */
 export interface StepResult {
@@ -45,22 +46,26 @@ export class Runner {
   private readonly copyProgram: Program[] = [];
   private readonly writer: BatchWriter;
   private readonly buckets: { rows: number[]; samples: number[]; read: number };
+  /** Words that each sample of a step brings back. */
+  private readonly words: Readonly<Record<"sample" | "process" | "logits" | "score", number>>;
   /** What goes into a page table, reused. */
   private readonly table: Uint32Array<ArrayBuffer>;
 
   private constructor(
     private readonly gpu: Gpu,
     private readonly batch: Batch,
-    private readonly vocabSize: number,
-    private readonly pageSize: number,
-    /** Tokens and scores, a slot for each step under way; logits, one slot. */
+    private readonly cache: CacheView | LatentView,
+    private readonly planes: readonly Plane[],
+    vocabSize: number,
+    /** Tokens and scores, a slot for each step under way; logits or a place of a session's pages, one slot. */
     private readonly ring: Readback,
-    private readonly logits: Readback,
+    private readonly large: Readback,
     readRows: number,
     /** Entries of one split of the cache. */
     private readonly split: number,
   ) {
     this.writer = new BatchWriter(batch, gpu.queue);
+    this.words = { sample: 1, process: RANKED_WORDS, logits: vocabSize, score: 1 };
     const { rows, slots, pagesPerSequence } = batch.limits;
     this.table = new Uint32Array(pagesPerSequence * 2);
     this.buckets = { rows: rowBuckets(rows), samples: [...new Set([1, slots])], read: readRows };
@@ -79,10 +84,13 @@ export class Runner {
     options: { steps: number; readRows: number; tuning: Tuning },
   ): Promise<Runner> {
     const ring = await Readback.create(gpu.arena, "results", options.steps, resultBytes(batch));
-    const logits = await Readback.create(gpu.arena, "logits", 1, options.readRows * model.config.vocabSize * 4);
-    const { vocabSize } = model.config;
+    const { cache, config } = model;
+    const { vocabSize } = config;
+    const planes = planesOf(cache);
+    const largest = Math.max(options.readRows * vocabSize * 4, placeBytes(planes));
+    const large = await Readback.create(gpu.arena, "logits and pages", 1, largest);
     const { split } = options.tuning.attention;
-    const runner = new Runner(gpu, batch, vocabSize, model.cache.pageSize, ring, logits, options.readRows, split);
+    const runner = new Runner(gpu, batch, cache, planes, vocabSize, ring, large, options.readRows, split);
     const graphs = [...runner.shapes()].map((shape) => {
       const { rows, samples, head, longest } = shape;
       const graph = new Graph(pipelines, batch, rows, samples, options.tuning, longest);
@@ -94,14 +102,14 @@ export class Runner {
     await buffers.reserve(graphs);
     for (const { key, graph, outputs } of graphs) runner.programs.set(key, await buffers.program(graph, outputs));
     const copies = new Graph(pipelines, batch, 1, 1);
-    copyPages(copies, model.cache);
+    copyPages(copies, cache);
     runner.copyProgram.push(await buffers.program(copies));
     return runner;
   }
 
   /** Few rows have a program without a merge of splits of the cache, for as long as one split holds every sequence. */
   private lengths(rows: number): number[] {
-    const capacity = this.batch.limits.pagesPerSequence * this.pageSize;
+    const capacity = this.batch.limits.pagesPerSequence * this.cache.pageSize;
     return rows <= FEW_ROWS && this.split < capacity ? [this.split, Infinity] : [Infinity];
   }
 
@@ -123,8 +131,12 @@ export class Runner {
 
   /** Encodes and submits; the promise resolves when the results are on the host. Nothing here waits for the GPU. */
   run(step: Step): Promise<StepResult> {
+    if (step.transfer) return this.move(step.transfer);
     for (const setup of step.setups) this.setUp(setup);
     for (const growth of step.growths) this.grow(growth);
+    for (const { slot, words } of step.masks) {
+      this.gpu.queue.writeBuffer(this.batch.mask.buffer, slot * words.byteLength, words);
+    }
     this.writer.write(step.batch);
     const program = this.programFor(step);
     // Forks copy their page after the forward, which fills it; they write to it from the next step on.
@@ -133,17 +145,38 @@ export class Runner {
       submit(this.gpu, programs);
       return Promise.resolve({ tokens: null, values: null });
     }
-    const { head } = step;
+    const head = step.head as keyof typeof this.words;
     const source = head === "sample" ? this.batch.tokens.buffer : program.outputs["output"]!.buffer;
-    const words = { sample: 1, process: RANKED_WORDS, logits: this.vocabSize, score: 1 }[head];
-    const ring = head === "logits" ? this.logits : this.ring;
-    const pending = ring.take(source, step.batch.samples.length * words * 4);
-    submit(this.gpu, programs, [pending.copy]);
+    const ring = head === "logits" ? this.large : this.ring;
+    const pending = ring.take(source, step.batch.samples.length * this.words[head] * 4);
+    submit(this.gpu, programs, pending.copies);
     return pending.read().then((bytes): StepResult => {
       if (head === "sample") return { tokens: new Uint32Array(bytes), values: null };
       if (head === "process") return rankedResult(bytes);
       return { tokens: null, values: new Float32Array(bytes) };
     });
+  }
+
+  /** A place of a session's pages, out of the cache or into it. */
+  private move({ pages, bytes }: Transfer): Promise<StepResult> {
+    const { gpu, cache } = this;
+    const parts = this.planes.flatMap(({ layer, pool, start, pageBytes }) => {
+      const page = pages[pool];
+      const from = cache.layers[layer]!.pool.buffer;
+      return page === undefined ? [] : [{ from, offset: start + page * pageBytes, bytes: pageBytes }];
+    });
+    if (!bytes) {
+      const pending = this.large.gather(parts);
+      submit(gpu, [], pending.copies);
+      return pending.read().then((words) => ({ tokens: null, values: new Float32Array(words) }));
+    }
+    let at = 0;
+    for (const { from, offset, bytes: length } of parts) {
+      gpu.queue.writeBuffer(from, offset, bytes, at, length);
+      at += length;
+    }
+    invariant(at === bytes.length, `${bytes.length} bytes for a place of ${at}`);
+    return gpu.queue.onSubmittedWorkDone().then(() => ({ tokens: null, values: null }));
   }
 
   private programFor(step: Step): Program & Outputs {
@@ -171,20 +204,24 @@ export class Runner {
     gpu.queue.writeBuffer(batch.state.buffer, slot * STATE_WORDS * 4, state);
     if (!sampling) return;
     writeSampling(gpu.queue, batch, slot, sampling);
-    if (hasPenalties(sampling)) writeCounts(gpu.queue, batch, slot, sequence.group.ids, sequence.received);
+    if (!hasPenalties(sampling)) return;
+    const { ids } = sequence.group;
+    const prompt = ids.length - sampling.drawn;
+    writeCounts(gpu.queue, batch, slot, ids.slice(0, prompt), [...ids.slice(prompt), ...sequence.received]);
   }
 
   /** New entries of a page table. What was submitted before still reads the old ones: writes keep the queue's order. */
-  private grow({ slot, at, pages }: Growth): void {
+  private grow({ slot, pool, at, pages }: Growth): void {
     const { table, batch } = this;
+    const { buffer } = pool > 0 ? batch.windowTable! : batch.pageTable;
     const { pagesPerSequence } = batch.limits;
     invariant(at + pages.length <= pagesPerSequence, "a page table holds one context");
     pages.forEach((page, i) => {
       table[2 * i] = page;
-      table[2 * i + 1] = (at + i) * this.pageSize;
+      table[2 * i + 1] = (at + i) * this.cache.pageSize;
     });
     const offset = (slot * pagesPerSequence + at) * 8;
-    this.gpu.queue.writeBuffer(batch.pageTable.buffer, offset, table, 0, pages.length * 2);
+    this.gpu.queue.writeBuffer(buffer, offset, table, 0, pages.length * 2);
   }
 }
 

@@ -9,6 +9,8 @@ export interface Sampling {
   readonly temperature: number;
   /** u32 */
   readonly seed: number;
+  /** The last so many ids of the prompt were drawn with this seed: draws go on from there, and penalties count them. */
+  readonly drawn: number;
   /** Only the k likeliest tokens; 0: off. */
   readonly topK: number;
   /** Only the likeliest tokens that hold this much probability between them; 1: off. */
@@ -28,11 +30,12 @@ export interface Sampling {
 }
 
 /** @throws ArgumentError that names the option and what it may be */
-export function samplingOf(options: SamplingOptions, vocabSize: number): Sampling {
+export function samplingOf(options: SamplingOptions, vocabSize: number, promptTokens = Infinity): Sampling {
   const { logprobs } = options;
   return {
     temperature: number("temperature", options.temperature ?? 1, 0, Infinity, "0 is greedy"),
     seed: (options.seed ?? Math.floor(Math.random() * 2 ** 32)) >>> 0,
+    drawn: integer("drawn", options.drawn ?? 0, 0, promptTokens, "how many ids of the input were drawn before"),
     topK: Math.min(vocabSize, integer("topK", options.topK ?? 0, 0, Infinity, "0 is off")),
     topP: number("topP", options.topP ?? 1, 0, 1, "1 is off"),
     minP: number("minP", options.minP ?? 0, 0, 1, "0 is off"),
@@ -56,6 +59,7 @@ const MOST_PENALTY = 100;
 export const GREEDY: Sampling = {
   temperature: 0,
   seed: 0,
+  drawn: 0,
   topK: 0,
   topP: 1,
   minP: 0,

@@ -2,10 +2,11 @@ import type { Logprobs } from "./port.ts";
 import { invariant } from "../base/assert.ts";
 import { ArgumentError, GpuError, TooLargeError } from "../base/errors.ts";
 import { NO_TOKEN } from "../kernels/batch.ts";
-import type { PagePool } from "./pages.ts";
-import { Paging } from "./paging.ts";
+import { PagePool } from "./pages.ts";
+import { Paging, type CachePool } from "./paging.ts";
 import { before, Group, type Request, type Sequence } from "./sequence.ts";
 import { Draft, type Step } from "./step.ts";
+import { readsBack, Transfers } from "./transfers.ts";
 
 export type { SlotSetup, Step } from "./step.ts";
 
@@ -31,23 +32,34 @@ export interface SchedulerLimits {
  * goes on, and since it fits alone (`check`), everybody is served in the end.
  */
 export class Scheduler {
+  readonly pools: readonly CachePool[];
   readonly counters = { preemptions: 0, hitTokens: 0, prefillRows: 0, decodeRows: 0 };
   private readonly waiting: Group[] = [];
   private readonly groups: Group[] = [];
   private readonly freeSlots: number[];
   private readonly paging: Paging;
+  private readonly transfers: Transfers;
   private arrivals = 0;
   private lastWasRead = false;
-  private logitsUnderWay = false;
+  /** Logits or a page, on their way to the host; there is room for one step's. */
+  private readUnderWay = false;
   /** Who found no room, and the pool's state then: until that changes there is no need to look again. */
   private blocked: { group: Group; changes: number } | undefined;
 
+  /** Pools of the layers that see alike: one for most models, two where some layers have a window and others do not. */
   constructor(
     private readonly limits: SchedulerLimits,
-    readonly pages: PagePool,
+    pools: PagePool | readonly CachePool[],
   ) {
-    this.paging = new Paging(pages, limits.pageSize);
+    this.pools = pools instanceof PagePool ? [{ pages: pools, window: Infinity }] : pools;
+    this.paging = new Paging(this.pools, limits.pageSize, Math.max(limits.rows, limits.readRows));
+    this.transfers = new Transfers(this.paging, limits.pageSize, (counts, { group }) => this.obtain(counts, group));
     this.freeSlots = Array.from({ length: limits.slots }, (_, i) => limits.slots - 1 - i);
+  }
+
+  /** The first pool: that of the layers without a window, where there are any. */
+  get pages(): PagePool {
+    return this.pools[0]!.pages;
   }
 
   /** For `EngineStats`. */
@@ -67,11 +79,6 @@ export class Scheduler {
     return this.groups.length + this.waiting.length === 0;
   }
 
-  /** Pages that a request takes at most, when it shares nothing but its own prompt. */
-  pagesNeeded(request: Request): number {
-    return this.paging.worstCase(request);
-  }
-
   /** @throws ArgumentError or TooLargeError for a request that could never be run */
   check(request: Request): void {
     const { ids, n, task, priority = 0 } = request;
@@ -85,17 +92,22 @@ export class Scheduler {
       throw new ArgumentError(`maxTokens is ${task.maxTokens}; it has to be an integer ≥ 1.`);
     }
     if (task.kind !== "generate" && n > 1) throw new ArgumentError(`n is ${n}; rows are read once.`);
-    const needed = this.pagesNeeded(request);
-    if (needed <= this.pages.total) return;
-    throw new TooLargeError(
-      `The cache of this request needs ${needed} pages, the pool has ${this.pages.total}; it`,
-      needed,
-      "Ask for fewer tokens (maxTokens), a smaller n, or load with a larger memoryBytes.",
-    );
+    for (const [k, needed] of this.paging.worstCase(request).entries()) {
+      const { total } = this.pools[k]!.pages;
+      if (needed <= total) continue;
+      throw new TooLargeError(
+        `The cache of this request needs ${needed} pages, the pool has ${total}; it`,
+        needed,
+        "Ask for fewer tokens (maxTokens), a smaller n, or load with a larger memoryBytes.",
+      );
+    }
   }
 
+  /** @throws what the request's own mask throws for its first draw; then it is not added */
   add(request: Request): void {
-    insert(this.waiting, new Group(request, this.arrivals++, this.limits.salt ?? ""));
+    const group = new Group(request, this.arrivals++, this.limits.salt ?? "", this.pools.length);
+    for (const sequence of group.sequences) sequence.mask = request.allowed?.(sequence.choice, []) ?? null;
+    insert(this.waiting, group);
   }
 
   /** Ends a request, or one choice of it, with `reason`. Pages go back when no step that is under way uses them. */
@@ -104,6 +116,25 @@ export class Scheduler {
     for (const sequence of [...(group?.sequences ?? [])]) {
       if (choice === undefined || sequence.choice === choice) this.finish(sequence, reason);
     }
+  }
+
+  /**
+   * Forgets what is on the GPU, which is lost, and every step under way: whoever is not over is computed again, in his old
+   * order, from what is known of him.
+   */
+  restart(): void {
+    const lost = [...this.groups];
+    for (const group of lost) {
+      for (const sequence of group.sequences) sequence.inFlight = 0;
+      this.requeue(group);
+      // The end of its prompt was still under way: it forks there again, as its pages were counted.
+      if (group.sequences.every((s) => s.received.length === 0)) group.forked = group.request.n === 1;
+    }
+    for (const { pages } of this.pools) pages.forget();
+    this.readUnderWay = false;
+    this.blocked = undefined;
+    const over = lost.flatMap((g) => g.sequences.filter((s) => s.finished));
+    for (const sequence of over) this.settle(sequence);
   }
 
   /** Ends everything with an error: the device is gone. */
@@ -148,16 +179,23 @@ export class Scheduler {
       const logprobs = wanted === null ? undefined : logprobsOf?.(i, wanted);
       if (this.receive(sequence, tokens[i]!, logprobs)) given++;
     });
-    if (step.head === "logits") this.logitsUnderWay = false;
+    if (readsBack(step)) this.readUnderWay = false;
     const reader = step.sequences[0];
     if (step.head === "logits" || step.head === "score") {
       invariant(reader && values, "a reading step has a reader and values");
       if (!reader.finished && values.length > 0) reader.group.request.listener.onRows?.(values);
+      reader.readFrom += step.batch.samples.length;
+    }
+    if (step.transfer && values && reader && !reader.finished) {
+      const { place, pages } = step.transfer;
+      const present = pages.map((page) => page !== undefined);
+      reader.group.request.listener.onPage?.(place, new Uint8Array(values.buffer as ArrayBuffer), present);
     }
     for (const sequence of step.sequences) {
       sequence.inFlight--;
       const reads = sequence.group.request.task.kind !== "generate";
-      if (reads && !sequence.finished && !sequence.prefilling && sequence.inFlight === 0) this.finish(sequence, "stop");
+      const left = sequence.finished || sequence.prefilling || this.transfers.isDue(sequence);
+      if (reads && !left && sequence.inFlight === 0) this.finish(sequence, "stop");
       else this.settle(sequence);
     }
     return given;
@@ -180,7 +218,18 @@ export class Scheduler {
     this.paging.index(sequence);
     listener.onToken?.(sequence.choice, token, logprobs); // may cancel: a stop string
     if (!sequence.finished && sequence.received.length === task.maxTokens) this.finish(sequence, "length");
+    if (!sequence.finished) this.maskNext(sequence);
     return true;
+  }
+
+  private maskNext(sequence: Sequence): void {
+    const { request } = sequence.group;
+    try {
+      sequence.mask = request.allowed?.(sequence.choice, sequence.received) ?? null;
+    } catch (error) {
+      request.listener.onError(error as Error);
+      this.cancel(request, "abort");
+    }
   }
 
   private finish(sequence: Sequence, reason: "stop" | "length" | "abort"): void {
@@ -227,7 +276,7 @@ export class Scheduler {
   private vacate(sequence: Sequence): void {
     if (sequence.slot < 0) return;
     this.freeSlots.push(sequence.slot);
-    this.pages.release(sequence.pages);
+    this.paging.vacate(sequence);
     sequence.reset();
   }
 
@@ -265,26 +314,29 @@ export class Scheduler {
   /** There are slots and pages for what is known of the group, and a page more for each sequence that runs. */
   private fits(group: Group): boolean {
     if (group.sequences.length > this.freeSlots.length) return false;
-    const { changes, available } = this.pages;
-    if (this.groups.length === 0) return this.paging.owed(group) <= available;
-    if (this.blocked?.group === group && this.blocked.changes === changes) return false;
-    const residents = this.groups.reduce((n, g) => n + g.sequences.length + this.paging.owed(g), 0);
-    const fits = this.paging.owed(group) - this.paging.sharedWithOthers(group) + residents <= available;
-    if (!fits) this.blocked = { group, changes };
+    const { paging } = this;
+    const owed = paging.owed(group);
+    if (this.groups.length === 0) return paging.has(owed);
+    if (this.blocked?.group === group && this.blocked.changes === paging.changes) return false;
+    const residents = this.groups.map((g) => paging.owed(g).map((pages) => pages + g.sequences.length));
+    const shared = paging.sharedWithOthers(group);
+    const fits = paging.has(owed.map((pages, k) => pages - shared[k]! + residents.reduce((n, r) => n + r[k]!, 0)));
+    if (!fits) this.blocked = { group, changes: paging.changes };
     return fits;
   }
 
   /** Pages for the first `entries` entries; false if there are none now. */
   private grow(sequence: Sequence, entries: number): boolean {
+    this.paging.trim(sequence);
     const pages = this.obtain(this.paging.missing(sequence, entries), sequence.group);
-    if (pages) sequence.pages.push(...pages);
+    pages?.forEach((list, k) => sequence.tables[k]!.pages.push(...list));
     return pages !== null;
   }
 
   /** Pages for one of a group's sequences, if need be those of groups after it: at once if they have nothing under way. */
-  private obtain(count: number, group: Group): number[] | null {
+  private obtain(counts: readonly number[], group: Group): number[][] | null {
     for (;;) {
-      const pages = this.pages.allocate(count);
+      const pages = this.paging.allocate(counts);
       const last = this.groups.at(-1)!;
       if (pages || this.returning || last === group) return pages;
       this.preempt(last);
@@ -322,11 +374,15 @@ export class Scheduler {
     const ends = to === sequence.prefillEnd;
     const forks = ends && !group.forked ? group.sequences.filter((s) => s !== sequence && !s.finished) : [];
     const partial = to % this.limits.pageSize > 0;
+    this.paging.trim(sequence);
     const missing = this.paging.missing(sequence, to);
-    const pages = this.obtain(missing + (partial ? forks.length : 0), group);
+    const copies = partial ? forks.length : 0;
+    const pages = this.obtain(
+      missing.map((count) => count + copies),
+      group,
+    );
     if (!pages) return false;
-    sequence.pages.push(...pages.slice(0, missing));
-    const own = pages.slice(missing);
+    pages.forEach((list, k) => sequence.tables[k]!.pages.push(...list.splice(0, missing[k])));
     this.place(sequence, draft);
     draft.segment(sequence, sequence.tokens(from, to));
     this.counters.prefillRows += to - from;
@@ -334,9 +390,9 @@ export class Scheduler {
     if (!ends) return true;
     draft.draw(sequence);
     for (const [i, child] of forks.entries()) {
-      const last = sequence.pages.at(-1)!; // filled in part where the child has a page of its own for it
-      this.paging.fork(sequence, child, own[i]);
-      if (own[i] !== undefined) draft.copies.push({ from: last, to: own[i] });
+      const own = partial ? pages.map((list) => list[i]!) : [];
+      this.paging.fork(sequence, child, own);
+      draft.copy(sequence, own);
       draft.draw(child);
     }
     group.forked = true;
@@ -358,11 +414,15 @@ export class Scheduler {
   private planRead(): Step | null {
     for (const { request, sequences } of this.groups) {
       const sequence = sequences[0]!;
-      // Logits are large, so there is room for one step's on their way to the host.
-      const wait = request.task.kind === "logits" && this.logitsUnderWay;
-      if (request.task.kind === "generate" || wait || !sequence.runnable) continue;
-      const step = this.planRows(sequence);
-      if (step) return step;
+      const { kind } = request.task;
+      if (kind === "generate" || !sequence.resident) continue;
+      const moves = !sequence.prefilling && this.transfers.isDue(sequence);
+      const waits = this.readUnderWay && (kind === "logits" || (moves && kind === "save"));
+      if (waits || !(moves || sequence.runnable)) continue;
+      const step = moves ? this.transfers.plan(sequence) : this.planRows(sequence);
+      if (!step) continue;
+      if (readsBack(step)) this.readUnderWay = true;
+      return step;
     }
     return null;
   }
@@ -372,20 +432,21 @@ export class Scheduler {
     invariant(task.kind !== "generate", "a reader reads");
     if (!sequence.placed) this.paging.adopt(sequence);
     const from = sequence.scheduled;
-    const to = Math.min(sequence.prefillEnd, from + this.limits.readRows);
+    const most = task.kind === "save" ? this.limits.rows : this.limits.readRows;
+    const to = Math.min(sequence.prefillEnd, from + most);
     if (!this.grow(sequence, to)) return null;
     const draft = new Draft();
     this.place(sequence, draft);
     draft.segment(sequence, sequence.tokens(from, to));
     this.counters.prefillRows += to - from;
     this.paging.index(sequence);
+    if (task.kind === "save" || task.kind === "restore") return draft.finish("none");
     const { ids } = sequence.group;
     for (let row = Math.max(sequence.readFrom, from); row < to; row++) {
       const token = task.kind === "score" ? { token: ids[row + 1]! } : undefined;
       draft.samples.push({ row: row - from, slot: sequence.slot, ...token });
     }
     const head = draft.samples.length > 0 ? task.kind : "none";
-    if (head === "logits") this.logitsUnderWay = true;
     return draft.finish(head);
   }
 }

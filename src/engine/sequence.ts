@@ -1,13 +1,25 @@
 import type { FinishReason, Logprobs, RowRange } from "./port.ts";
+import { PageList } from "./page-list.ts";
 import type { ChainEnd } from "./prefix.ts";
 import type { Sampling } from "./sampling.ts";
 
-/** What a request wants of its rows: tokens, or the logits or log-probabilities of what it gave. */
+/**
+ * What a request wants: tokens, or the logits or log-probabilities of what it gave. Or its pages: all rows computed and then
+ * read page by page, or full pages written as a saved session has them, with nothing computed.
+ */
 export type Task =
   | { readonly kind: "generate"; readonly maxTokens: number; readonly sampling: Sampling }
   /** Rows [from, to) of the logits. */
   | { readonly kind: "logits"; readonly from: number; readonly to: number }
-  | { readonly kind: "score" };
+  | { readonly kind: "score" }
+  | { readonly kind: "save" }
+  | {
+      readonly kind: "restore";
+      /** By pool, the place of the first page that there is something for; ids fill whole pages. */
+      readonly firsts: readonly number[];
+      /** What belongs in the pages at a place, as `onPage` gave it. */
+      readonly page: (place: number) => Uint8Array<ArrayBuffer>;
+    };
 
 /** Who is told. `onToken` sees ids in order, the end token never; `onRows` sees results of rows in order. */
 export interface Listener {
@@ -15,6 +27,8 @@ export interface Listener {
   onFinish?(choice: number, reason: FinishReason): void;
   /** f32 results of consecutive rows: vocab values each for logits, one each for scores. */
   onRows?(values: Float32Array): void;
+  /** A session's pages at a place: those of the pools that have one there, as `PageBytes` lays them out. */
+  onPage?(place: number, bytes: Uint8Array<ArrayBuffer>, present: readonly boolean[]): void;
   onError(error: Error): void;
   /** Everything of the request is over, and its pages are back. */
   onDone(): void;
@@ -31,6 +45,11 @@ export interface Request {
   readonly priority?: number;
   /** The host has a say between two tokens (a mask made on the CPU): each is seen before the next step is planned. */
   readonly stepwise?: boolean;
+  /**
+   * The mask of a choice's next draw, a bit for each token, after what it has generated so far; null: all tokens. Only with
+   * `stepwise`. What it throws ends the request.
+   */
+  allowed?(choice: number, generated: readonly number[]): Uint32Array<ArrayBuffer> | null;
   /** Shares pages only with requests of the same salt: an adapter, a RoPE regime, or a caller who wants privacy. */
   readonly salt?: string;
 }
@@ -42,9 +61,8 @@ export interface Request {
 export class Sequence {
   /** Slot on the GPU; −1 while it is not resident. */
   slot = -1;
-  readonly pages: number[] = [];
-  /** Pages that its table on the GPU has. */
-  tabled = 0;
+  /** Its pages, by pool. */
+  readonly tables: readonly PageList[];
   /** The GPU knows length, counter and sampling options of the slot. */
   placed = false;
   /** Entries of the cache that are there, computed or under way. */
@@ -53,17 +71,19 @@ export class Sequence {
   hit = 0;
   /** Draws made or under way. */
   drawn = 0;
+  /** Tokens that the next draw may take; null: all. */
+  mask: Uint32Array<ArrayBuffer> | null = null;
   /** Generated tokens that the host has seen, without the end token. */
   readonly received: number[] = [];
   /** Known tokens when it became resident: what prefill computes before the next draw. */
   prefillEnd: number;
   /** Readers: the first row whose result is still wanted. */
   readFrom: number;
-  /** Full pages from the first on that the prefix index knows as this sequence's own, and the last of them. */
+  /** Full pages from the first on whose tokens the prefix index knows, and the last of them there, which it holds. */
   indexed = 0;
   chain: ChainEnd;
-  /** Somebody else's page holds the same tokens at this place, so pages after it belong to no chain. */
-  chainBroken = false;
+  /** Saved and restored sessions: place of the next page to read or write. */
+  moved = 0;
   /** Steps under way that this sequence is part of; its slot and pages stay until there are none. */
   inFlight = 0;
   finished: FinishReason | undefined;
@@ -76,6 +96,7 @@ export class Sequence {
     this.prefillEnd = this.goal;
     this.readFrom = task.kind === "logits" ? task.from : 0;
     this.chain = group.salt;
+    this.tables = Array.from({ length: group.pools }, () => new PageList());
   }
 
   /** Tokens that the host knows. */
@@ -83,10 +104,16 @@ export class Sequence {
     return this.group.ids.length + this.received.length;
   }
 
-  /** Rows to prefill: all that is known; for readers, up to the last one asked for. */
+  /** Entries that what is known of it takes. */
+  get entries(): number {
+    return this.group.request.task.kind === "restore" ? this.known : this.prefillEnd;
+  }
+
+  /** Rows to prefill: all that is known; for readers, up to the last one asked for; none where pages are restored. */
   private get goal(): number {
     const { task } = this.group.request;
-    if (task.kind === "generate") return this.known;
+    if (task.kind === "generate" || task.kind === "save") return this.known;
+    if (task.kind === "restore") return 0;
     return task.kind === "logits" ? task.to : this.group.ids.length - 1; // the last id has no next one to score
   }
 
@@ -94,10 +121,15 @@ export class Sequence {
     return this.scheduled < this.prefillEnd;
   }
 
+  /** It has its slot and may go on. */
+  get resident(): boolean {
+    return !this.finished && this.slot >= 0 && !this.group.draining;
+  }
+
   /** There is a row to compute for this sequence in the next step. */
   get runnable(): boolean {
     const { group } = this;
-    if (this.finished || this.slot < 0 || group.draining) return false;
+    if (!this.resident) return false;
     if (this.prefilling) return group.forked || group.leader === this;
     const { task, stepwise } = group.request;
     if (task.kind !== "generate" || (stepwise && this.drawn > this.received.length)) return false;
@@ -114,18 +146,16 @@ export class Sequence {
 
   /** Entries that a prefix hit may have: at least one row is computed, and every row whose result is wanted. */
   get longestHit(): number {
-    return this.group.request.task.kind === "generate" ? this.prefillEnd - 1 : this.readFrom;
+    const { kind } = this.group.request.task;
+    if (kind === "restore") return this.known - 1;
+    return kind === "generate" || kind === "save" ? this.prefillEnd - 1 : this.readFrom;
   }
 
-  /** Off the GPU: to be computed again from what is known. Nothing of it may be under way. */
+  /** Off the GPU: to be computed again from what is known. Nothing of it may be under way, and its pages are back. */
   reset(): void {
-    // Every row that was scheduled has been delivered by now.
-    if (this.group.request.task.kind !== "generate") this.readFrom = Math.max(this.readFrom, this.scheduled);
     this.slot = -1;
-    this.pages.length = 0;
-    this.tabled = this.scheduled = this.hit = this.indexed = 0;
-    this.placed = this.chainBroken = false;
-    this.chain = this.group.salt;
+    this.scheduled = this.hit = this.moved = 0;
+    this.placed = false;
     this.drawn = this.received.length;
     this.prefillEnd = this.goal;
   }
@@ -149,6 +179,8 @@ export class Group {
     /** Number of the request, in order of arrival. */
     readonly arrival: number,
     engineSalt: string,
+    /** Pools that each sequence has pages of. */
+    readonly pools = 1,
   ) {
     this.ids = [...request.ids];
     this.salt = `${engineSalt}/${request.salt ?? ""}`;

@@ -12,6 +12,7 @@ import type { Detokenizer } from "../text/detokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Core } from "./core.ts";
 import type {
+  AllowedTokens,
   ChatMessage,
   Choice,
   Delta,
@@ -19,10 +20,15 @@ import type {
   GenerationResult,
   Logprobs,
   PortInput,
+  RestoredSession,
+  RestoreOptions,
   RowRange,
   SamplingOptions,
+  SaveOptions,
 } from "./port.ts";
+import { maskOf } from "./masks.ts";
 import { samplingOf } from "./sampling.ts";
+import { restoreSession, saveSession, type Saving } from "./saving.ts";
 import { rowRange, type Request } from "./sequence.ts";
 
 const DEFAULT_MAX_TOKENS = 512;
@@ -48,6 +54,7 @@ export class Session {
     private readonly core: Core,
     private readonly text: TextTools,
     private readonly limits: SessionLimits,
+    private readonly saving: Saving,
   ) {
     this.endIds = new Set(limits.endIds);
   }
@@ -57,11 +64,12 @@ export class Session {
     options: SamplingOptions,
     onDelta: (delta: Delta) => void,
     signal?: AbortSignal,
+    allowed?: AllowedTokens,
   ): Promise<GenerationResult> {
     const ids = this.idsOf(input);
     const n = positiveInteger("n", options.n ?? 1);
     if (n > this.limits.slots) throw new ArgumentError(`n is ${n}; this engine runs ${this.limits.slots} sequences.`);
-    const sampling = samplingOf(options, this.limits.vocabSize);
+    const sampling = samplingOf(options, this.limits.vocabSize, ids.length);
     const room = this.limits.contextTokens - ids.length;
     if (room < 1) {
       throw new ContextLengthError(ids.length + 1, this.limits.contextTokens, PROMPT_HINT);
@@ -75,8 +83,32 @@ export class Session {
       n,
       endIds: this.endIds,
       task: { kind: "generate", maxTokens, sampling },
+      priority: options.priority ?? 0,
+      salt: saltOf(options),
+      ...(allowed && { stepwise: true, allowed: maskOf(allowed, this.limits.vocabSize) }),
     } as const;
-    return this.run(request, choices, onDelta, signal);
+    const { temperature, seed } = sampling;
+    return this.run(request, choices, onDelta, signal).then((result) =>
+      temperature > 0 ? { ...result, seed } : result,
+    );
+  }
+
+  /** The input's entries of the cache as bytes, computed where they are not there. */
+  save(input: PortInput, options: SaveOptions, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+    const ids = this.idsOf(input);
+    const { contextTokens, vocabSize } = this.limits;
+    if (ids.length > contextTokens) throw new ContextLengthError(ids.length, contextTokens);
+    const { drawn } = samplingOf({ drawn: options.drawn ?? 0 }, vocabSize, ids.length);
+    const sampler = { ...(options.seed !== undefined && { seed: options.seed >>> 0 }), ...(drawn > 0 && { drawn }) };
+    const wanted = { ids: [...ids], salt: saltOf(options), signal };
+    return saveSession(this.core, this.saving, wanted, sampler);
+  }
+
+  /** Saved bytes back in the cache. */
+  restore(bytes: Uint8Array, options: RestoreOptions, signal?: AbortSignal): Promise<RestoredSession> {
+    if (!(bytes instanceof Uint8Array))
+      throw new ArgumentError("A saved session is a Uint8Array, as saveSession gave it.");
+    return restoreSession(this.core, this.saving, bytes, this.limits, { salt: saltOf(options), signal });
   }
 
   private run(
@@ -304,6 +336,11 @@ function timing(begun: number, first: number | undefined): GenerationResult["tim
     decodeMs: first === undefined ? 0 : end - first,
     totalMs: end - begun,
   };
+}
+
+function saltOf({ cacheSalt = "" }: { cacheSalt?: string }): string {
+  if (typeof cacheSalt !== "string") throw new ArgumentError("cacheSalt has to be a string.");
+  return cacheSalt;
 }
 
 function positiveInteger(name: string, value: number): number {

@@ -45,7 +45,8 @@ export async function* cut(run: Run, signal?: AbortSignal): AsyncGenerator<Chunk
   try {
     for (const tensor of run.tensors) {
       const size = tensor.end - tensor.begin;
-      const rowBytes = tensor.shape.length > 1 ? size / tensor.shape[0]! : size;
+      const rows = tensor.shape.slice(0, -1).reduce((product, n) => product * n, 1);
+      const rowBytes = size / rows;
       // An even number of rows: two halves of a word are of two rows where a matrix is turned.
       const chunkBytes = Math.min(size, Math.max(1, Math.floor(STAGING_BYTES / rowBytes / 2)) * 2 * rowBytes);
       if (buffer.byteLength < chunkBytes) buffer = new Uint8Array(roundUp(chunkBytes, 4));
@@ -108,8 +109,8 @@ export class Uploader {
     bytesPerValue: number,
   ): Promise<void> {
     await this.compiled;
-    const { fromRow = 0, firstRow, rowStep } = placement;
-    const rowBytes = layer.inFeatures * bytesPerValue;
+    const { fromRow = 0, fromColumn = 0, tensorColumns = layer.inFeatures, firstRow, rowStep } = placement;
+    const rowBytes = tensorColumns * bytesPerValue;
     const chunkRow = offset / rowBytes; // of the tensor
     const last = Math.min(fromRow + placement.rows, chunkRow + bytes.byteLength / rowBytes);
     for (let row = Math.max(fromRow, chunkRow); row < last;) {
@@ -118,15 +119,16 @@ export class Uploader {
       const room = Math.ceil((part.rowStart + part.rowCount - global) / rowStep);
       const rows = Math.min(room, last - row);
       const target = targetOf(layer, part, global - part.rowStart, rowStep);
-      this.stage(bytes.subarray((row - chunkRow) * rowBytes, (row - chunkRow + rows) * rowBytes));
+      const whole = bytes.subarray((row - chunkRow) * rowBytes, (row - chunkRow + rows) * rowBytes);
+      this.stage(columnsOf(whole, rowBytes, fromColumn * bytesPerValue, layer.inFeatures * bytesPerValue));
       await this.repack(kernel, target, { buffer: this.staging }, rows);
       row += rows;
     }
   }
 
   /**
-   * A strip of a matrix that is published transposed: turned and gathered on the GPU, in the published format, and repacked
-   * once it is whole.
+   * A strip of a matrix that is published transposed, or of a stack of such: turned and gathered on the GPU, in the
+   * published format, and each matrix repacked once it is whole.
    */
   async strip(
     layer: Linear,
@@ -135,24 +137,34 @@ export class Uploader {
     bytes: Uint8Array,
     offset: number,
     bytesPerValue: number,
+    stack = 1,
   ): Promise<void> {
     await this.compiled;
-    const { inFeatures, outFeatures } = layer;
+    const { inFeatures } = layer;
+    const outFeatures = layer.outFeatures / stack;
     const rowBytes = outFeatures * bytesPerValue;
-    const [firstRow, rows] = [offset / rowBytes, bytes.byteLength / rowBytes];
-    const turned = this.turned;
-    invariant(turned, "no buffer to turn a matrix in");
-    this.stage(bytes);
-    let at = 0;
-    for (const part of layer.parts) {
-      const { rowStart, rowCount } = part;
-      const size = rowCount * inFeatures * bytesPerValue;
-      const place: GPUBufferBinding = { buffer: turned, offset: at, size };
-      const strip: Strip = { inFeatures, outFeatures, firstRow, rows, rowStart, rowCount };
-      await this.run(turn, { ...strip }, [{ buffer: this.staging }, place], transposeGrid(strip));
-      if (firstRow + rows === inFeatures) await this.repack(kernel, targetOf(layer, part, 0, 1), place, rowCount);
-      at += roundUp(size, OFFSET_BYTES);
+    const last = (offset + bytes.byteLength) / rowBytes;
+    for (let row = offset / rowBytes; row < last;) {
+      const [index, firstRow] = [Math.floor(row / inFeatures), row % inFeatures];
+      const rows = Math.min(inFeatures - firstRow, last - row);
+      const begin = row * rowBytes - offset;
+      this.stage(bytes.subarray(begin, begin + rows * rowBytes));
+      let at = 0;
+      for (const { part, first, rowStart, rowCount } of piecesOf(layer, stack, index)) {
+        const size = rowCount * inFeatures * bytesPerValue;
+        const place: GPUBufferBinding = { buffer: this.turnedBuffer(), offset: at, size };
+        const strip: Strip = { inFeatures, outFeatures, firstRow, rows, rowStart, rowCount };
+        await this.run(turn, { ...strip }, [{ buffer: this.staging }, place], transposeGrid(strip));
+        if (firstRow + rows === inFeatures) await this.repack(kernel, targetOf(layer, part, first, 1), place, rowCount);
+        at += roundUp(size, OFFSET_BYTES);
+      }
+      row += rows;
     }
+  }
+
+  private turnedBuffer(): GPUBuffer {
+    invariant(this.turned, "no buffer to turn a matrix in");
+    return this.turned;
   }
 
   /** Writes go four bytes at a time; what follows the chunk in the staging buffer is never read. */
@@ -197,7 +209,43 @@ function targetOf(layer: Linear, part: LinearPart, firstRow: number, rowStep: nu
 /** Alignment of a storage binding within a buffer. */
 const OFFSET_BYTES = 256;
 
-/** What `strip` needs for a layer: its parts one behind another, in the published format. */
-export function turnedBytes(layer: Linear, bytesPerValue: number): number {
-  return layer.parts.reduce((n, p) => n + roundUp(p.rowCount * layer.inFeatures * bytesPerValue, OFFSET_BYTES), 0);
+/** What `strip` needs for a layer: its parts one behind another, or one matrix of a stack, in the published format. */
+export function turnedBytes(layer: Linear, bytesPerValue: number, stack = 1): number {
+  return piecesOf(layer, stack, 0).reduce(
+    (n, { rowCount }) => n + roundUp(rowCount * layer.inFeatures * bytesPerValue, OFFSET_BYTES),
+    0,
+  );
+}
+
+/** Where the rows [rowStart, rowStart + rowCount) of a matrix go: to the rows of a part from `first` on. */
+interface TurnedPiece {
+  readonly part: LinearPart;
+  readonly first: number;
+  readonly rowStart: number;
+  readonly rowCount: number;
+}
+
+/** A matrix may have several parts; the matrices of a stack lie whole in one. */
+function piecesOf(layer: Linear, stack: number, index: number): TurnedPiece[] {
+  if (stack === 1) return layer.parts.map((part) => ({ part, first: 0, ...rowsOf(part) }));
+  const rowCount = layer.outFeatures / stack;
+  const row = index * rowCount;
+  const part = layer.parts.find((p) => row >= p.rowStart && row + rowCount <= p.rowStart + p.rowCount);
+  invariant(part, `${layer.name}: a part cuts a matrix of ${rowCount} rows`);
+  return [{ part, first: row - part.rowStart, rowStart: 0, rowCount }];
+}
+
+const rowsOf = ({ rowStart, rowCount }: LinearPart): Pick<TurnedPiece, "rowStart" | "rowCount"> => ({
+  rowStart,
+  rowCount,
+});
+
+/** Some columns of rows. All of them is no copy. */
+function columnsOf(rows: Uint8Array, rowBytes: number, from: number, wanted: number): Uint8Array {
+  if (wanted === rowBytes) return rows;
+  const count = rows.byteLength / rowBytes;
+  const some = new Uint8Array(count * wanted);
+  for (let i = 0; i < count; i++)
+    some.set(rows.subarray(i * rowBytes + from, i * rowBytes + from + wanted), i * wanted);
+  return some;
 }

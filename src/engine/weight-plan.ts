@@ -1,5 +1,5 @@
 import { WeightsError } from "../base/errors.ts";
-import type { LinearSpec, WeightTable } from "../models/family.ts";
+import { publishedBiasShape, publishedShape, type LinearSpec, type WeightTable } from "../models/family.ts";
 import type { Checkpoint, CheckpointTensor } from "../weights/checkpoint.ts";
 import type { DenseFormat } from "../weights/quant/dense.ts";
 import { rowWords, type WeightLayout } from "../weights/quant/layout.ts";
@@ -50,16 +50,14 @@ export function planWeights(
     counted.set(name, { parameters: shape.reduce((a, b) => a * b, 1), bytes: tensor.end - tensor.begin });
     return format;
   };
-  for (const [role, spec] of table) {
+  const wantedTable = withoutAbsent(table, (name) => find(name) !== undefined);
+  for (const [role, spec] of wantedTable) {
     if (spec.kind === "vector") {
       if (spec.tensor !== undefined) check(spec.tensor, spec.shape ?? [spec.width]);
       continue;
     }
-    const found = spec.tensors.map((t) => {
-      const rows = t.tensorRows ?? t.rows;
-      return check(t.tensor, spec.transposed ? [spec.inFeatures, rows] : [rows, spec.inFeatures]);
-    });
-    for (const { tensor, rows, tensorRows } of spec.bias ?? []) check(tensor, [tensorRows ?? rows]);
+    const found = spec.tensors.map((t) => check(t.tensor, publishedShape(spec, t)));
+    for (const t of spec.bias ?? []) check(t.tensor, publishedBiasShape(t));
     // Tensors of one matrix may differ in dtype; f32 holds them all exactly.
     const published = found.every((f) => f === found[0]) ? found[0]! : "f32";
     layouts.set(role, residentLayout(spec, published, wanted));
@@ -67,7 +65,7 @@ export function planWeights(
   const sums = [...counted.values()];
   const total = (key: "parameters" | "bytes"): number => sums.reduce((n, s) => n + s[key], 0);
   return {
-    table,
+    table: wantedTable,
     checkpoint,
     layouts,
     parameters: total("parameters"),
@@ -76,8 +74,18 @@ export function planWeights(
   };
 }
 
+/** The table without what is optional, where the checkpoint has none of it. One tensor of it calls for all. */
+function withoutAbsent(table: WeightTable, has: (name: string) => boolean): WeightTable {
+  const optional = [...table].filter(([, spec]) => spec.optional);
+  const names = optional.flatMap(([, spec]) =>
+    spec.kind === "linear" ? spec.tensors.map((t) => t.tensor) : (spec.tensor ?? []),
+  );
+  return names.some(has) ? table : new Map([...table].filter(([, spec]) => !spec.optional));
+}
+
 /** Embeddings and heads keep more bits than was asked for: they are the first to hurt. */
 function residentLayout(spec: LinearSpec, published: DenseFormat, wanted: WeightLayout | "published"): WeightLayout {
+  if (spec.exact) return "f32";
   if (wanted === "published") return published;
   if (!spec.sensitive) return wanted;
   return wanted === "q4" ? "q8" : wanted === "q8" ? published : wanted;
@@ -90,9 +98,12 @@ export function splitRows(
   maxBinding: number,
 ): { rowStart: number; rowCount: number }[] {
   const rowBytes = rowWords(layout, spec.inFeatures) * 4;
-  // Even, so that a gate and its up stay together.
-  const most = Math.floor(maxBinding / rowBytes / 2) * 2;
-  if (most < 1) throw new WeightsError(spec.tensors[0]!.tensor, `has rows of ${rowBytes} bytes, past one GPU binding.`);
+  const unit = Math.min(spec.unit ?? 2, spec.outFeatures);
+  const most = Math.floor(maxBinding / rowBytes / unit) * unit;
+  if (most < 1) {
+    const what = unit > 2 ? `${unit} rows that stay together, of ${rowBytes} bytes each` : `rows of ${rowBytes} bytes`;
+    throw new WeightsError(spec.tensors[0]!.tensor, `has ${what}: past one GPU binding of ${maxBinding} bytes.`);
+  }
   const parts: { rowStart: number; rowCount: number }[] = [];
   for (let rowStart = 0; rowStart < spec.outFeatures; rowStart += most) {
     parts.push({ rowStart, rowCount: Math.min(most, spec.outFeatures - rowStart) });

@@ -117,6 +117,17 @@ export class ConfigReader {
     return value;
   }
 
+  /** A list of any number of integers in [0, below); empty where it is absent. */
+  integers(field: string, below: number): readonly number[] {
+    if (this.absent(field)) return [];
+    const value = this.json[field];
+    const passes = (x: unknown): boolean => Number.isInteger(x) && (x as number) >= 0 && (x as number) < below;
+    if (!Array.isArray(value) || !value.every(passes)) {
+      throw this.error(field, `${show(value)} is not a list of integers below ${below}`);
+    }
+    return value as number[];
+  }
+
   /** A reader of a nested object. */
   nested(field: string): ConfigReader | undefined {
     const value = this.object(field);

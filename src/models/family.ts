@@ -1,4 +1,5 @@
-import type { CacheView } from "../kernels/batch.ts";
+import { invariant } from "../base/assert.ts";
+import type { CacheView, LatentView } from "../kernels/batch.ts";
 import type { Graph, Tensor } from "../kernels/graph.ts";
 import type { Linear } from "../kernels/linear.ts";
 import type { RopeTable } from "../kernels/rope.ts";
@@ -29,6 +30,11 @@ export interface TensorPlacement {
   readonly fromRow?: number;
   /** Rows that the whole tensor has; default `rows`. */
   readonly tensorRows?: number;
+  /** First column that is placed, and the columns the tensor has, where those of the matrix are not all: default 0 and all. */
+  readonly fromColumn?: number;
+  readonly tensorColumns?: number;
+  /** The tensor is a stack of so many matrices, the experts of a layer: [stack, tensorRows / stack, columns]. */
+  readonly stack?: number;
 }
 
 /** One resident linear layer, [outFeatures, inFeatures], made of one or more published tensors. */
@@ -37,7 +43,7 @@ export interface LinearSpec {
   readonly outFeatures: number;
   readonly inFeatures: number;
   readonly tensors: readonly TensorPlacement[];
-  /** Published as [inFeatures, outFeatures] (GPT-2's Conv1D): one tensor, placed whole. */
+  /** Published as [inFeatures, outFeatures] (GPT-2's Conv1D), each of a stack by itself: one tensor, placed whole. */
   readonly transposed?: boolean;
   /** Published biases, f32 when resident; rows without one have bias 0. */
   readonly bias?: readonly TensorPlacement[];
@@ -45,6 +51,27 @@ export interface LinearSpec {
   readonly sensitive?: boolean;
   /** Only rows are gathered, nothing is multiplied: not counted in FLOPs. */
   readonly gatherOnly?: boolean;
+  /** f32 on the device whatever is asked for: routers, where rounding would send a token elsewhere. */
+  readonly exact?: boolean;
+  /** Rows that stay in one buffer where a matrix takes several: those of an expert. Default 2, a gate and its up. */
+  readonly unit?: number;
+  /** The share of the rows that one token is multiplied with, where that is not all: a few of many experts. */
+  readonly active?: number;
+  /** May be left out of a checkpoint, together with all else that is optional: modules that the forward does not need. */
+  readonly optional?: boolean;
+}
+
+/** The shape in which the tensor of a placement is published. */
+export function publishedShape(spec: LinearSpec, placement: TensorPlacement): number[] {
+  const { rows, tensorRows = rows, tensorColumns = spec.inFeatures, stack } = placement;
+  const matrix = [tensorRows / (stack ?? 1), tensorColumns];
+  if (spec.transposed) matrix.reverse();
+  return stack === undefined ? matrix : [stack, ...matrix];
+}
+
+/** The same for the tensor of a bias. */
+export function publishedBiasShape({ rows, tensorRows = rows, stack }: TensorPlacement): number[] {
+  return stack === undefined ? [tensorRows] : [stack, tensorRows / stack];
 }
 
 /** A vector that stays f32 on the device: a norm's gain or bias, or numbers that the config alone gives (ALiBi's slopes). */
@@ -56,13 +83,18 @@ export interface VectorSpec {
   readonly values?: readonly number[];
   /** The tensor's shape where it is not [width]. */
   readonly shape?: readonly [number, number];
+  /** As of a matrix. */
+  readonly optional?: boolean;
 }
 
 /** Which published tensors play which role, by role. The loader reads these and no others. */
 export type WeightTable = ReadonlyMap<string, LinearSpec | VectorSpec>;
 
 /** A family's needs of cache, a pool for each kind. */
-export interface CacheSpec {
+export type CacheSpec = KvSpec | LatentSpec;
+
+/** Keys and values of each head. */
+export interface KvSpec {
   readonly kind: "kv";
   readonly layers: number;
   readonly heads: number;
@@ -70,6 +102,36 @@ export interface CacheSpec {
   readonly headDim: number;
   /** Elements of a value; headDim where absent. */
   readonly valueDim?: number;
+  /** By layer, how many entries a row sees, its own among them; all of them where undefined. */
+  readonly windows?: readonly (number | undefined)[];
+}
+
+/** One vector a token for all heads (multi-head latent attention). */
+export interface LatentSpec {
+  readonly kind: "latent";
+  readonly layers: number;
+  /** Elements of the compressed keys and values, and of the rotated key. */
+  readonly rank: number;
+  readonly ropeDim: number;
+  /** What the same heads would take without compression, for comparison: elements of all keys and values of a token. */
+  readonly expanded: number;
+}
+
+/** Where a family has experts. */
+export interface ExpertsSpec {
+  /** The layers that have them. */
+  readonly layers: readonly number[];
+  /** Routed experts of each, and those that every token goes to, which reside behind them. */
+  readonly experts: number;
+  readonly shared: number;
+}
+
+/** What belongs to the experts of one layer beside their weights. */
+export interface ExpertTables {
+  /** [experts + shared] u32: the slot in which each resides. */
+  readonly slots: Range;
+  /** [experts] u32: how often each was chosen since the model was loaded. */
+  readonly counts: Range;
 }
 
 /** Rotary frequencies of one regime: the angle of element e at position p is p · inverseFrequencies[e]. */
@@ -93,7 +155,21 @@ export interface Resident<C extends ModelConfig> {
   readonly weights: ResidentWeights;
   /** The tables of the family's rotary regimes, in the order of `Family.ropes`. */
   readonly ropes: readonly RopeTable[];
-  readonly cache: CacheView;
+  readonly cache: CacheView | LatentView;
+  /** By layer; absent, experts reside in the order of their numbers and nobody counts. */
+  readonly experts?: ReadonlyMap<number, ExpertTables>;
+}
+
+/** The cache of a family that keeps keys and values. */
+export function kvCache({ cache }: Pick<Resident<ModelConfig>, "cache">): CacheView {
+  invariant(cache.kind === "kv", `a ${cache.kind} cache for a family of keys and values`);
+  return cache;
+}
+
+/** The cache of a family with latent attention. */
+export function latentCache({ cache }: Pick<Resident<ModelConfig>, "cache">): LatentView {
+  invariant(cache.kind === "latent", `a ${cache.kind} cache for a family with latent attention`);
+  return cache;
 }
 
 /** An architecture: one file in this folder, one entry in index.ts. */
@@ -104,6 +180,8 @@ export interface Family<C extends ModelConfig = ModelConfig> {
   parseConfig(json: Readonly<Record<string, unknown>>): C;
   weightTable(config: C): WeightTable;
   cacheSpec(config: C): CacheSpec;
+  /** Null, or no such function, where every token goes through all weights. */
+  experts?(config: C): ExpertsSpec | null;
   /** Rotary regimes for requests of up to `contextTokens`: one for most families, none where nothing rotates. */
   ropes(config: C, contextTokens: number): readonly RopeSpec[];
   /** A prefix of tensor names that some published checkpoints leave out ("transformer." of GPT-2 and Bloom). */
@@ -113,8 +191,11 @@ export interface Family<C extends ModelConfig = ModelConfig> {
    * head. A long cache is split, which takes one more a layer. A test holds it.
    */
   readonly dispatches: { readonly layer: number; readonly other: number; readonly head: number };
-  /** What a config has beyond the plain form: norms of queries and keys, tables of positions. */
-  moreDispatches?(config: C): { readonly layer: number; readonly other: number };
+  /**
+   * What a config has beyond the plain form: norms of queries and keys, tables of positions; `sparse`: what a layer with
+   * experts has more than one without.
+   */
+  moreDispatches?(config: C): { readonly layer: number; readonly other: number; readonly sparse?: number };
   /** Draws one step up to the last layer's output, [rows, hiddenSize]. */
   forward(graph: Graph, model: Resident<C>): Tensor;
   /** Final norm and head on the sampled rows: logits [samples, vocabSize]. */

@@ -5,7 +5,7 @@ import { norm, type Norm } from "../kernels/norm.ts";
 import { learnedPositions } from "../kernels/positions.ts";
 import { ropeWrite, type QueryKeyNorm } from "../kernels/rope.ts";
 import { ConfigReader } from "./config.ts";
-import type { Family, ModelConfig, Resident } from "./family.ts";
+import { kvCache, type Family, type ModelConfig, type Resident } from "./family.ts";
 import { ropeSpec, type RopeConfig } from "./rope.ts";
 import { TableBuilder } from "./table.ts";
 
@@ -116,7 +116,8 @@ function layerNorm({ config, weights }: Resident<GptConfig>, role: string): Norm
 }
 
 function attend(graph: Graph, model: Resident<GptConfig>, i: number, x: Tensor): Tensor {
-  const { config, weights, cache, ropes } = model;
+  const { config, weights, ropes } = model;
+  const cache = kvCache(model);
   const qkv = linear(graph, x, weights.linear(`${i}.qkv`));
   const norms: QueryKeyNorm | undefined = config.qkNorm
     ? {
@@ -200,7 +201,13 @@ export function gptFamily(form: GptForm): Family<GptConfig> {
       b.norm("norm", hiddenSize, modules.norm, normBias);
       return b.table;
     },
-    cacheSpec: ({ layers, kvHeads, headDim }) => ({ kind: "kv", layers, heads: kvHeads, headDim }),
+    cacheSpec: ({ layers, kvHeads, headDim, window }) => ({
+      kind: "kv",
+      layers,
+      heads: kvHeads,
+      headDim,
+      windows: Array.from({ length: layers }, () => window),
+    }),
     ropes: ({ rope }, contextTokens) => (rope ? [ropeSpec(rope, contextTokens)] : []),
     ...(form.optionalPrefix !== undefined && { optionalPrefix: form.optionalPrefix }),
     dispatches: { layer: 7, other: 1, head: 2 },

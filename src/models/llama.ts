@@ -3,7 +3,8 @@ import type { Graph, Tensor } from "../kernels/graph.ts";
 import { embed, linear, type LinearOptions, type RmsNorm } from "../kernels/linear.ts";
 import { ropeWrite, type QueryKeyNorm } from "../kernels/rope.ts";
 import { ConfigReader } from "./config.ts";
-import type { Family, ModelConfig, Resident } from "./family.ts";
+import { kvCache, type Family, type ModelConfig, type Resident } from "./family.ts";
+import { expertsOf, mixture, mixtureTable, type Mixture, type MixtureModules } from "./mixture.ts";
 import { readHeads, readTokens, requireFours } from "./read.ts";
 import { readRope, ropeSpec, stretchedContext, type RopeConfig, type RopeDefaults } from "./rope.ts";
 import { inTurn, stacked, TableBuilder, whole } from "./table.ts";
@@ -37,6 +38,10 @@ export interface LlamaConfig extends ModelConfig {
     readonly logits: number;
   };
   readonly softCaps: { readonly attention?: number; readonly logits?: number };
+  /** A score a head that takes part in the softmax and has no value (gpt-oss). */
+  readonly sinks: boolean;
+  /** Experts in the place of the feed-forward, in some layers or all. */
+  readonly mixture: Mixture | null;
 }
 
 export interface LayerAttention {
@@ -84,6 +89,8 @@ export function readLlama(c: ConfigReader, modelType: string, defaults: LlamaDef
     attention: Array.from({ length: layers }, () => ({ rope: 0 })),
     scales: { embed: 1, attention: headDim ** -0.5, residual: 1, logits: 1 },
     softCaps: {},
+    sinks: false,
+    mixture: null,
   };
 }
 
@@ -93,18 +100,24 @@ export function onlySilu(c: ConfigReader): void {
 }
 
 /** Queries, keys and values in one matrix, as this form publishes them. */
-function attentionTable(b: TableBuilder, config: LlamaConfig, i: number, at: string): void {
+export function attentionTable(b: TableBuilder, config: LlamaConfig, i: number, at: string): void {
   const [q, kv] = [config.heads * config.headDim, config.kvHeads * config.headDim];
   const qkv = stacked([`${at}.q_proj`, q], [`${at}.k_proj`, kv], [`${at}.v_proj`, kv]);
   b.matrix(`${i}.qkv`, config.hiddenSize, qkv, { bias: config.biases.qkv });
   b.matrix(`${i}.o`, q, whole(`${at}.o_proj`, config.hiddenSize), { bias: config.biases.out });
+  if (config.sinks) b.vector(`${i}.sinks`, config.heads, `${at}.sinks`);
   if (config.qkNorm === "none") return;
   const row = config.qkNorm === "row";
   b.norm(`${i}.q_norm`, row ? q : config.headDim, `${at}.q_norm`);
   b.norm(`${i}.k_norm`, row ? kv : config.headDim, `${at}.k_norm`);
 }
 
-function mlpTable(b: TableBuilder, { hiddenSize, intermediateSize, biases }: LlamaConfig, i: number, at: string): void {
+export function mlpTable(
+  b: TableBuilder,
+  { hiddenSize, intermediateSize, biases }: LlamaConfig,
+  i: number,
+  at: string,
+): void {
   const gateUp = inTurn(`${at}.gate_proj`, `${at}.up_proj`, intermediateSize);
   b.matrix(`${i}.gate_up`, hiddenSize, gateUp, { bias: biases.mlp });
   b.matrix(`${i}.down`, intermediateSize, whole(`${at}.down_proj`, hiddenSize), { bias: biases.mlp });
@@ -119,11 +132,28 @@ export function llamaLayer(
     ["input_norm", "input_layernorm"],
     ["post_norm", "post_attention_layernorm"],
   ],
+  feedForward: FeedForwardTable = (at) => {
+    mlpTable(b, config, i, `${at}.mlp`);
+  },
 ): void {
   const at = `model.layers.${i}`;
   for (const [role, module] of norms) b.norm(`${i}.${role}`, config.hiddenSize, `${at}.${module}`);
   attentionTable(b, config, i, `${at}.self_attn`);
-  mlpTable(b, config, i, `${at}.mlp`);
+  feedForward(at);
+}
+
+/** Adds a layer's feed-forward; `at` is the layer's module. */
+type FeedForwardTable = (at: string) => void;
+
+/** Layers some or all of which have experts in the modules that `modules` names for a layer. */
+export function sparseLayer(modules: (config: LlamaConfig, at: string) => MixtureModules): LlamaForm["layer"] {
+  return (b, config, i) => {
+    llamaLayer(b, config, i, undefined, (at) => {
+      const m = config.mixture;
+      if (m?.sparse[i]) mixtureTable(b, config.hiddenSize, m, i, modules(config, at));
+      else mlpTable(b, config, i, `${at}.mlp`);
+    });
+  };
 }
 
 /** The modules outside the layers. */
@@ -143,7 +173,8 @@ export const rmsNorm = ({ weights, config }: Resident<LlamaConfig>, role: string
 
 /** Rotates, writes to the cache and attends, as the layer's config says. qkv: [rows, (heads + 2 · kvHeads) · headDim]. */
 export function attend(graph: Graph, model: Resident<LlamaConfig>, i: number, qkv: Tensor): Tensor {
-  const { config, weights, cache, ropes } = model;
+  const { config, weights, ropes } = model;
+  const cache = kvCache(model);
   const { rope, window } = config.attention[i]!;
   const norm: QueryKeyNorm | undefined =
     config.qkNorm === "none"
@@ -164,6 +195,7 @@ export function attend(graph: Graph, model: Resident<LlamaConfig>, i: number, qk
     scale: config.scales.attention,
     ...(window !== undefined && { window }),
     ...(softCap !== undefined && { softcap: softCap }),
+    ...(config.sinks && { sinks: weights.vector(`${i}.sinks`) }),
   });
 }
 
@@ -189,7 +221,10 @@ function forward(graph: Graph, model: Resident<LlamaConfig>): Tensor {
     const qkv = linear(graph, x, weights.linear(`${i}.qkv`), { norm: rmsNorm(model, `${i}.input_norm`) });
     const mixed = attend(graph, model, i, qkv);
     x = linear(graph, mixed, weights.linear(`${i}.o`), { residual: x, scale });
-    x = gatedMlp(graph, model, i, x, rmsNorm(model, `${i}.post_norm`), { residual: x, scale });
+    const norm = rmsNorm(model, `${i}.post_norm`);
+    x = config.mixture?.sparse[i]
+      ? mixture(graph, model, config.mixture, i, x, norm)
+      : gatedMlp(graph, model, i, x, norm, { residual: x, scale });
   }
   return x;
 }
@@ -197,7 +232,7 @@ function forward(graph: Graph, model: Resident<LlamaConfig>): Tensor {
 export interface LlamaForm {
   readonly modelTypes: readonly string[];
   readonly parse: (c: ConfigReader, modelType: string) => LlamaConfig;
-  readonly layer?: (b: TableBuilder, config: LlamaConfig, i: number) => void;
+  readonly layer?: ((b: TableBuilder, config: LlamaConfig, i: number) => void) | undefined;
   readonly outer?: OuterModules;
   readonly forward?: Family<LlamaConfig>["forward"];
   /** Norms that stand alone in a layer: those that nothing linear follows. */
@@ -221,10 +256,17 @@ export function llamaFamily({ parse, layer = llamaLayer, outer = OUTER, ...form 
       b.norm("norm", config.hiddenSize, outer.norm);
       return b.table;
     },
-    cacheSpec: ({ layers, kvHeads, headDim }) => ({ kind: "kv", layers, heads: kvHeads, headDim }),
+    cacheSpec: ({ layers, kvHeads, headDim, attention }) => ({
+      kind: "kv",
+      layers,
+      heads: kvHeads,
+      headDim,
+      windows: attention.map(({ window }) => window),
+    }),
+    experts: ({ mixture: m }) => m && expertsOf(m),
     ropes: ({ ropes }, contextTokens) => ropes.map((rope) => ropeSpec(rope, contextTokens)),
     dispatches: { layer: 6 + (form.ownNorms ?? 0), other: 1, head: 1 },
-    moreDispatches: ({ qkNorm }) => ({ layer: Number(qkNorm !== "none"), other: 0 }),
+    moreDispatches: ({ qkNorm }) => ({ layer: Number(qkNorm !== "none"), sparse: 2, other: 0 }),
     forward: form.forward ?? forward,
     head(graph, model, hidden) {
       const { config, weights } = model;

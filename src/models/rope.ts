@@ -33,6 +33,8 @@ interface YarnOptions {
   readonly betaSlow: number;
   readonly truncate: boolean;
   readonly attentionFactor: number;
+  /** How far attention's scores grow with the stretching, where a config says so (DeepSeek's mscale_all_dim). */
+  readonly mscaleAllDim: number;
 }
 
 /** The rotary settings of a config. */
@@ -109,15 +111,16 @@ function readScaling(r: ConfigReader, c: ConfigReader, dim: number, defaults: Ro
       };
     case "yarn": {
       const factor = r.positive("factor");
+      const mscaleAllDim = r.number("mscale_all_dim") ?? 0;
       return {
         type,
         factor,
         original: original(),
+        mscaleAllDim,
         betaFast: r.positive("beta_fast", 32),
         betaSlow: r.positive("beta_slow", 1),
         truncate: r.boolean("truncate", true),
-        attentionFactor:
-          r.number("attention_factor") ?? yarnAttention(factor, r.number("mscale"), r.number("mscale_all_dim")),
+        attentionFactor: r.number("attention_factor") ?? yarnAttention(factor, r.number("mscale"), mscaleAllDim),
       };
     }
     case "longrope": {
@@ -140,8 +143,17 @@ function readScaling(r: ConfigReader, c: ConfigReader, dim: number, defaults: Ro
 
 /** Factor on cos and sin: what a longer context takes from the attention's sharpness (YaRN, equation 22; DeepSeek's mscale). */
 function yarnAttention(factor: number, mscale?: number, mscaleAll?: number): number {
-  const scale = (m: number): number => (factor <= 1 ? 1 : 0.1 * m * Math.log(factor) + 1);
+  const scale = (m: number): number => growth(factor, m);
   return mscale && mscaleAll ? scale(mscale) / scale(mscaleAll) : scale(1);
+}
+
+function growth(factor: number, mscale: number): number {
+  return factor <= 1 ? 1 : 0.1 * mscale * Math.log(factor) + 1;
+}
+
+/** DeepSeek's factor on queries and on keys, so that its square is on scores: 1 where nothing is stretched by YaRN. */
+export function yarnMscale({ scaling }: RopeConfig): number {
+  return scaling.type === "yarn" && scaling.mscaleAllDim ? growth(scaling.factor, scaling.mscaleAllDim) : 1;
 }
 
 /** Tokens that a checkpoint can be run for: some publish the length before it was stretched. */

@@ -9,6 +9,9 @@ export interface MatrixOptions {
   sensitive?: boolean;
   gatherOnly?: boolean;
   transposed?: boolean;
+  exact?: boolean;
+  unit?: number;
+  active?: number;
 }
 
 /** Builds a family's weight table: roles on the left, the checkpoint's modules on the right. */
@@ -20,6 +23,11 @@ export class TableBuilder {
     const [width, shape] = typeof size === "number" ? [size] : [size[0] * size[1], size];
     this.table.set(role, { kind: "vector", width, tensor: `${module}.weight`, ...(shape && { shape }) });
     if (bias) this.table.set(`${role} bias`, { kind: "vector", width, tensor: `${module}.bias` });
+  }
+
+  /** A published vector by its own name. */
+  vector(role: string, width: number, tensor: string): void {
+    this.table.set(role, { kind: "vector", width, tensor });
   }
 
   /** Numbers that the config gives. */

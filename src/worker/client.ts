@@ -1,15 +1,20 @@
 import { invariant } from "../base/assert.ts";
-import { AbortError, DisposedError } from "../base/errors.ts";
+import { AbortError, DisposedError, UnsupportedError } from "../base/errors.ts";
 import type { LoadOptions, ModelSource } from "../engine/load.ts";
 import type {
+  AllowedTokens,
   Delta,
   EnginePort,
   EngineStats,
+  ExpertCounts,
   GenerationResult,
   ModelInfo,
   PortInput,
+  RestoredSession,
+  RestoreOptions,
   RowRange,
   SamplingOptions,
+  SaveOptions,
 } from "../engine/port.ts";
 import { Connection } from "./connection.ts";
 import type { PortableLoadOptions, PortableSource } from "./protocol.ts";
@@ -49,6 +54,7 @@ export class WorkerEngine implements EnginePort {
     try {
       const call = { type: "load", source: portableSource(source), options: portable, lock } as const;
       const info = await connection.call(call, { signal, onProgress });
+      connection.onRecovery = onProgress;
       if (signal?.aborted) throw new AbortError("Loading", signal.reason);
       return new WorkerEngine(connection, info);
     } catch (error) {
@@ -70,8 +76,21 @@ export class WorkerEngine implements EnginePort {
     options: SamplingOptions,
     onDelta: (delta: Delta) => void,
     signal?: AbortSignal,
+    allowed?: AllowedTokens,
   ): Promise<GenerationResult> {
+    if (allowed) {
+      const why = "allowedTokens is a function, which cannot be sent to a worker. Load without worker: true to use it.";
+      return Promise.reject(new UnsupportedError(why));
+    }
     return this.connection.call({ type: "generate", input, options }, { onDelta, signal });
+  }
+
+  saveSession(input: PortInput, options: SaveOptions = {}, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+    return this.connection.call({ type: "saveSession", input, options }, { signal });
+  }
+
+  restoreSession(bytes: Uint8Array, options: RestoreOptions = {}, signal?: AbortSignal): Promise<RestoredSession> {
+    return this.connection.call({ type: "restoreSession", bytes, options }, { signal });
   }
 
   logits(ids: number[], rows: RowRange, signal?: AbortSignal): Promise<Float32Array> {
@@ -88,6 +107,10 @@ export class WorkerEngine implements EnginePort {
 
   decode(ids: number[], options?: { skipSpecialTokens?: boolean }): Promise<string> {
     return this.connection.call({ type: "decode", ids, options });
+  }
+
+  routing(): Promise<ExpertCounts[]> {
+    return this.connection.call({ type: "routing" });
   }
 
   /** The latest snapshot that came over: at each request's end, and while one runs some ten times a second. */

@@ -27,6 +27,8 @@ interface Pending extends CallHooks {
 export class Connection {
   /** The latest snapshot that came over. */
   stats: EngineStats | undefined;
+  /** Told of progress that belongs to no call any more: a lost device is replaced. */
+  onRecovery: ((progress: LoadProgress) => void) | undefined;
   private readonly pending = new Map<number, Pending>();
   private readonly overdue: ReturnType<typeof setTimeout>;
   private started = false;
@@ -96,7 +98,10 @@ export class Connection {
     if (reply.type === "started") return this.onStarted(reply.locked);
     if ("stats" in reply && reply.stats) this.stats = reply.stats;
     const call = this.pending.get(reply.id);
-    if (!call) return;
+    if (!call) {
+      if (reply.type === "progress") this.onRecovery?.(reply.progress);
+      return;
+    }
     try {
       if (reply.type === "progress") call.onProgress?.(reply.progress);
       else if (reply.type === "deltas") for (const delta of reply.deltas) call.onDelta?.(delta);

@@ -13,6 +13,7 @@ import {
   NoAdapterError,
   OutOfMemoryError,
   SafetensorsError,
+  SessionError,
   SourceError,
   TemplateError,
   TesseraError,
@@ -43,6 +44,7 @@ const prototypes: Record<ErrorCode, TesseraError> = {
   gpu: GpuError.prototype,
   "out-of-memory": OutOfMemoryError.prototype,
   disposed: DisposedError.prototype,
+  session: SessionError.prototype,
   worker: WorkerError.prototype,
 };
 

@@ -30,7 +30,7 @@ async function serve(call: NumberedCall): Promise<void> {
   calls.set(id, controller);
   try {
     const value = await answer(call, controller.signal);
-    const transfer = value instanceof Float32Array ? [value.buffer] : [];
+    const transfer = value instanceof Float32Array || value instanceof Uint8Array ? [value.buffer] : [];
     post({ type: "result", id, value, ...takeStats() }, transfer);
   } catch (error) {
     post({ type: "error", id, error: encodeError(error), ...takeStats() });
@@ -45,6 +45,10 @@ async function answer(call: NumberedCall, signal: AbortSignal): Promise<Results[
   switch (call.type) {
     case "generate":
       return generate(engine, call, signal);
+    case "saveSession":
+      return engine.saveSession(call.input, call.options, signal);
+    case "restoreSession":
+      return engine.restoreSession(call.bytes, call.options, signal);
     case "logits":
       return engine.logits(call.ids, call.rows, signal);
     case "score":
@@ -53,6 +57,8 @@ async function answer(call: NumberedCall, signal: AbortSignal): Promise<Results[
       return engine.encode(call.text, call.options);
     case "decode":
       return engine.decode(call.ids, call.options);
+    case "routing":
+      return engine.routing();
     case "dispose":
       await engine.dispose();
       return undefined;

@@ -6,12 +6,16 @@ import type { LoadOptions, ModelSource } from "../engine/load.ts";
 import type {
   Delta,
   EngineStats,
+  ExpertCounts,
   GenerationResult,
   LoadProgress,
   ModelInfo,
   PortInput,
+  RestoredSession,
+  RestoreOptions,
   RowRange,
   SamplingOptions,
+  SaveOptions,
 } from "../engine/port.ts";
 import type { PortableError } from "./errors.ts";
 
@@ -30,20 +34,26 @@ export type Call =
       lock: string;
     }
   | { type: "generate"; input: PortInput; options: SamplingOptions }
+  | { type: "saveSession"; input: PortInput; options: SaveOptions }
+  | { type: "restoreSession"; bytes: Uint8Array; options: RestoreOptions }
   | { type: "logits"; ids: number[]; rows: RowRange }
   | { type: "score"; ids: number[] }
   | { type: "encode"; text: string; options: { specialTokens?: boolean } | undefined }
   | { type: "decode"; ids: number[]; options: { skipSpecialTokens?: boolean } | undefined }
+  | { type: "routing" }
   | { type: "dispose" };
 
-/** What each call resolves with. Float32Arrays are transferred. */
+/** What each call resolves with. Typed arrays are transferred. */
 export interface Results {
   load: ModelInfo;
   generate: GenerationResult;
+  saveSession: Uint8Array<ArrayBuffer>;
+  restoreSession: RestoredSession;
   logits: Float32Array;
   score: Float32Array;
   encode: number[];
   decode: string;
+  routing: ExpertCounts[];
   dispose: undefined;
 }
 

@@ -20,6 +20,7 @@ const every: readonly errors.TesseraError[] = [
   new errors.OutOfMemoryError("kv pages", 2000, 1000),
   new errors.DisposedError(),
   new errors.WorkerError("the worker ended. Load the model again."),
+  new errors.SessionError("model", "it was saved by another model"),
 ];
 
 describe("errors", () => {

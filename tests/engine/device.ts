@@ -9,20 +9,30 @@ export interface WatchedDevice {
   readonly created: number;
   /** Calls of `create*` and `importExternalTexture` of any kind, command encoders not counted. */
   readonly creations: number;
-  /** The n-th buffer asked for from now on (0 is the next) is refused. */
-  failAt(n: number): void;
+  /**
+   * The n-th buffer asked for from now on (0 is the next) is refused: by an exception, as where a size cannot even be
+   * mapped, or by the error scope around it, as where the driver has no room.
+   */
+  failAt(n: number, how?: "throw" | "scope"): void;
 }
 
 export async function watchedDevice(): Promise<WatchedDevice> {
-  const { device } = await openGpu();
+  return watch((await openGpu()).device);
+}
+
+/** Counts what is made on a device from now on. */
+export function watch(device: GPUDevice): WatchedDevice {
   const live = { buffers: 0, bytes: 0 };
   let created = 0;
   let creations = 0;
   let failure = -1;
+  let mode: "throw" | "scope" = "throw";
+  let refused = false;
   const createBuffer = device.createBuffer.bind(device);
   device.createBuffer = (descriptor) => {
     creations++;
-    if (created++ === failure) throw new RangeError("no room for this buffer");
+    refused = created++ === failure && mode === "scope";
+    if (created - 1 === failure && mode === "throw") throw new RangeError("no room for this buffer");
     const buffer = createBuffer(descriptor);
     const destroy = buffer.destroy.bind(buffer);
     live.buffers++;
@@ -37,6 +47,12 @@ export async function watchedDevice(): Promise<WatchedDevice> {
       return destroy();
     };
     return buffer;
+  };
+  const popErrorScope = device.popErrorScope.bind(device);
+  device.popErrorScope = async () => {
+    const error = refused ? ({ message: "no room for this buffer" } as GPUOutOfMemoryError) : null;
+    refused = false;
+    return (await popErrorScope()) ?? error;
   };
   for (const name of [
     "createBindGroup",
@@ -61,8 +77,9 @@ export async function watchedDevice(): Promise<WatchedDevice> {
     get creations() {
       return creations;
     },
-    failAt(n) {
+    failAt(n, how = "throw") {
       failure = created + n;
+      mode = how;
     },
   };
 }

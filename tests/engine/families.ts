@@ -1,6 +1,6 @@
 /** The rows of the oracle: every family and its variants, each a folder of tests/fixtures/families (tools/oracle/families.py). */
 import { bf16ToNumber, f16ToNumber } from "../../src/base/half.ts";
-import type { LinearSpec } from "../../src/models/family.ts";
+import type { LinearSpec, TensorPlacement } from "../../src/models/family.ts";
 import { findFamily } from "../../src/models/index.ts";
 import { dequantiseRow, quantiseRow, type GroupedFormat } from "../../src/weights/quant/grouped.ts";
 import { parseHeader, type TensorInfo } from "../../src/weights/safetensors.ts";
@@ -8,7 +8,7 @@ import { encodeSafetensors } from "../../src/weights/write.ts";
 import { fixtureSource, readBytes, readFixtureJson } from "../support/fixtures.ts";
 
 /** By family: the first row of each is its plain form, and the one that slow lanes run. */
-export const FAMILY_ROWS: Readonly<Record<string, readonly string[]>> = {
+export const DENSE_ROWS: Readonly<Record<string, readonly string[]>> = {
   gpt2: ["gpt2-f16", "gpt2"],
   gpt_neox: ["gpt_neox", "gpt_neox-sequential"],
   llama: ["llama-llama3", "llama-linear", "llama-dynamic-short", "llama-dynamic-long", "llama-yarn", "llama-mha-f32"],
@@ -34,9 +34,24 @@ export const FAMILY_ROWS: Readonly<Record<string, readonly string[]>> = {
   gpt_bigcode: ["gpt_bigcode", "gpt_bigcode-mha"],
   internlm: ["internlm"],
   internlm2: ["internlm2"],
-  minicpm: ["minicpm"],
+  minicpm: ["minicpm", "minicpm-moe"],
   orion: ["orion"],
 };
+
+/** With experts or latent attention. */
+export const SPARSE_ROWS: Readonly<Record<string, readonly string[]>> = {
+  mixtral: ["mixtral", "mixtral-window"],
+  qwen2_moe: ["qwen2_moe"],
+  qwen3_moe: ["qwen3_moe", "qwen3_moe-dense", "qwen3_moe-256"],
+  olmoe: ["olmoe"],
+  granitemoe: ["granitemoe"],
+  deepseek: ["deepseek"],
+  deepseek_v2: ["deepseek_v2", "deepseek_v2-lite"],
+  deepseek_v3: ["deepseek_v3", "deepseek_v3-halves"],
+  gpt_oss: ["gpt_oss", "gpt_oss-f16"],
+};
+
+export const FAMILY_ROWS = { ...DENSE_ROWS, ...SPARSE_ROWS };
 
 export interface FamilyGolden {
   /** The longest request: fixes the rotary regime. */
@@ -78,18 +93,20 @@ export function worstError(got: Float32Array, expected: Float32Array, vocabSize:
 }
 
 /** Values of a published tensor. */
-function valuesOf(file: Uint8Array, { dtype, begin, end }: TensorInfo): Float32Array<ArrayBuffer> {
+export function valuesOf(file: Uint8Array, { dtype, begin, end }: TensorInfo): Float32Array<ArrayBuffer> {
   const bytes = file.slice(begin, end);
   if (dtype === "F32") return new Float32Array(bytes.buffer);
   return Float32Array.from(new Uint16Array(bytes.buffer), dtype === "F16" ? f16ToNumber : bf16ToNumber);
 }
 
-/** Rounds a matrix [outFeatures, inFeatures], or its transposition, group by group along inFeatures. */
-function roundMatrix(values: Float32Array, spec: LinearSpec, format: GroupedFormat): void {
+/** Rounds the rows that are placed, or the columns of what is published transposed, group by group along inFeatures. */
+function roundMatrix(values: Float32Array, spec: LinearSpec, place: TensorPlacement, format: GroupedFormat): void {
   const k = spec.inFeatures;
-  const rows = values.length / k;
-  for (let n = 0; n < rows; n++) {
-    const at = (i: number): number => (spec.transposed ? i * rows + n : n * k + i);
+  const { rows, fromRow = 0, tensorRows = rows, fromColumn = 0, tensorColumns = k, stack = 1 } = place;
+  const across = tensorRows / stack; // rows of a matrix of a stack
+  for (let n = fromRow; n < fromRow + rows; n++) {
+    const at = (i: number): number =>
+      spec.transposed ? (Math.floor(n / across) * k + i) * across + (n % across) : n * tensorColumns + fromColumn + i;
     const row = Float32Array.from({ length: k }, (_, i) => values[at(i)]!);
     dequantiseRow(format, quantiseRow(format, row), k).forEach((v, i) => (values[at(i)] = v));
   }
@@ -102,15 +119,15 @@ export function roundedAs(files: Record<string, Uint8Array>, format: "q8" | "q4"
   const length = Number(new DataView(file.buffer, file.byteOffset).getBigUint64(0, true));
   const tensors = parseHeader("model.safetensors", file.subarray(8, 8 + length), file.length);
   const values = new Map([...tensors].map(([name, info]) => [name, valuesOf(file, info)]));
-  const done = new Set<string>();
   for (const spec of family.weightTable(family.parseConfig(json)).values()) {
+    if (spec.kind !== "linear" || spec.exact) continue;
     // Embeddings, positions and heads keep more bits: 8 for 4, and what was published for 8.
-    const layout = spec.kind === "linear" && spec.sensitive ? (format === "q4" ? "q8" : null) : format;
-    if (spec.kind !== "linear" || !layout) continue;
-    for (const { tensor } of spec.tensors) {
+    const layout = spec.sensitive ? (format === "q4" ? "q8" : null) : format;
+    if (!layout) continue;
+    for (const place of spec.tensors) {
+      const { tensor } = place;
       const name = tensors.has(tensor) ? tensor : tensor.slice(family.optionalPrefix?.length ?? 0);
-      if (!done.has(name)) roundMatrix(values.get(name)!, spec, layout);
-      done.add(name);
+      roundMatrix(values.get(name)!, spec, place, layout);
     }
   }
   const encoded = [...tensors.values()].map(({ name, shape }) => ({

@@ -176,7 +176,7 @@ describe("loading fails", () => {
     const needed = watched.created - before;
     await engine.dispose();
     for (let n = 0; n < needed; n++) {
-      watched.failAt(n);
+      watched.failAt(n, n % 2 ? "throw" : "scope");
       await expect(failing(repo)).rejects.toMatchObject({ code: "out-of-memory" });
       expect(watched.live).toEqual({ buffers: 0, bytes: 0 });
     }

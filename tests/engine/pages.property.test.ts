@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { PagePool } from "../../src/engine/pages.ts";
-import { chainHash, PrefixIndex, type ChainEnd, type PrefixNode } from "../../src/engine/prefix.ts";
+import { chainHash, PrefixIndex, type ChainEnd } from "../../src/engine/prefix.ts";
 import { check } from "./fake-gpu.ts";
 
 const RUNS = { numRuns: 1000, seed: 4, endOnFailure: process.env["TESSERA_FAULT"] !== undefined };
@@ -67,25 +67,26 @@ it("counts right, finds exactly what it was told, and gives away the least recen
         model.release(pages, (page) => pathOf.has(page));
       } else {
         const pages: number[] = [];
-        let chain: ChainEnd | undefined = "salt";
+        let chain: ChainEnd = "salt";
         for (let i = 0; i < act.open.length; i++) {
           const path = act.open.slice(0, i + 1).join();
-          const node: PrefixNode | "" | undefined = chain && pool.prefix.find(chain, [act.open[i]!]);
           const known = [...pathOf].find(([, p]) => p === path)?.[0];
-          if (chain) check((node || undefined)?.page === known, "a page is not found, or another one");
-          if (node) {
-            pool.share([node.page]);
-            model.hold(node.page);
-            pages.push(node.page);
-            chain = node;
-            continue;
-          }
-          const page = take();
+          const found = pool.prefix.find(chain, [act.open[i]!])?.pages[0];
+          check(found === known, "a page is not found, or another one");
+          const page = found ?? take();
           if (page === undefined) break;
+          if (found !== undefined) {
+            pool.share([page]);
+            model.hold(page);
+          }
           pages.push(page);
-          chain = chain && act.indexed ? pool.prefix.insert(chain, [act.open[i]!], page) : undefined;
-          if (chain) pathOf.set(page, path);
+          chain = pool.prefix.extend(chain, [act.open[i]!]);
+          if (found === undefined && act.indexed) {
+            pool.label(page, chain);
+            pathOf.set(page, path);
+          }
         }
+        pool.prefix.release(chain);
         open.push(pages);
       }
       const held = [...model.holders.values()];

@@ -25,7 +25,7 @@ const wishes = (change: Partial<Record<keyof Wish, fc.Arbitrary<unknown>>> = {})
       ids: promptOf(24),
       kind: fc.oneof(
         { weight: 5, arbitrary: fc.constant("generate") },
-        { weight: 1, arbitrary: fc.constantFrom("logits", "score") },
+        { weight: 1, arbitrary: fc.constantFrom("logits", "score", "save") },
       ),
       maxTokens: fc.integer({ min: 1, max: 14 }),
       temperature: fc.nat(1),
@@ -42,7 +42,22 @@ const wishes = (change: Partial<Record<keyof Wish, fc.Arbitrary<unknown>>> = {})
     })
     .map((wish) => ({ ...wish, n: wish.kind === "generate" ? wish.n : 1 }) as Wish);
 
-const worlds = (change: Partial<Record<keyof WorldOptions, fc.Arbitrary<unknown>>> = {}): fc.Arbitrary<WorldOptions> =>
+/** Layers that all see everything, all have a window, or some of each, with a pool for each kind. */
+const window = fc.integer({ min: 2, max: 14 });
+const viewsOf = (pages: fc.Arbitrary<number>): fc.Arbitrary<Pick<WorldOptions, "window" | "second">> =>
+  fc.oneof(
+    { weight: 2, arbitrary: fc.constant({}) },
+    { weight: 1, arbitrary: fc.record({ window }) },
+    { weight: 1, arbitrary: fc.record({ second: fc.record({ pages, window }) }) },
+  );
+const VIEWS = viewsOf(fc.integer({ min: 8, max: 40 }));
+
+type Change = Partial<Record<keyof WorldOptions | "views", fc.Arbitrary<unknown>>>;
+
+const worlds = ({ views = VIEWS, ...change }: Change = {}): fc.Arbitrary<WorldOptions> =>
+  fc.tuple(basicWorlds(change), views).map(([world, view]) => Object.assign(world, view));
+
+const basicWorlds = (change: Change): fc.Arbitrary<WorldOptions> =>
   fc.record({
     pages: fc.integer({ min: 8, max: 40 }),
     pageSize: fc.constantFrom(1, 2, 4, 8),
@@ -59,10 +74,11 @@ const worlds = (change: Partial<Record<keyof WorldOptions, fc.Arbitrary<unknown>
 type Act =
   | { act: "add"; wish: Wish }
   | { act: "cancel"; which: number; choice: number | undefined }
+  | { act: "lose" }
   | { act: "submit" }
   | { act: "deliver" };
 
-const acts = (wish: fc.Arbitrary<Wish> = wishes(), cancels = 1): fc.Arbitrary<Act[]> =>
+const acts = (wish: fc.Arbitrary<Wish> = wishes(), cancels = 1, losses = 0): fc.Arbitrary<Act[]> =>
   fc.array(
     fc.oneof(
       { weight: 3, arbitrary: fc.record({ act: fc.constant("add" as const), wish }) },
@@ -74,6 +90,7 @@ const acts = (wish: fc.Arbitrary<Wish> = wishes(), cancels = 1): fc.Arbitrary<Ac
           choice: fc.option(fc.nat(2), { nil: undefined }),
         }),
       },
+      { weight: losses, arbitrary: fc.constant({ act: "lose" as const }) },
       { weight: 6, arbitrary: fc.constant({ act: "submit" as const }) },
       { weight: 5, arbitrary: fc.constant({ act: "deliver" as const }) },
     ),
@@ -84,6 +101,7 @@ function live(world: World, list: readonly Act[]): void {
   for (const act of list) {
     if (act.act === "add") world.add(act.wish);
     else if (act.act === "cancel") world.cancel(act.which, act.choice);
+    else if (act.act === "lose") world.lose();
     else if (act.act === "submit") world.submit();
     else world.deliver();
   }
@@ -103,7 +121,7 @@ describe("whatever comes", () => {
       const world = new World(options);
       live(world, list);
       world.drain();
-      world.heard.forEach(checkOutcome);
+      world.heard.forEach((heard) => checkOutcome(heard, options));
     },
   );
 
@@ -123,6 +141,18 @@ describe("whatever comes", () => {
       const all = world.add({ ...PLAIN, ids: [1], n: Math.min(slots, pages), maxTokens: 1 });
       world.drain();
       check(all && pageSize > 0 && all.done === 1, "a slot is lost");
+      world.checkEmpty();
+    },
+  );
+
+  property(
+    "a device that is lost at any moment is made good: everybody has what he would have had",
+    fc.tuple(worlds(), acts(wishes(), 1, 2)),
+    ([options, list]) => {
+      const world = new World(options);
+      live(world, list);
+      world.drain();
+      world.heard.forEach((heard) => checkOutcome(heard, options));
       world.checkEmpty();
     },
   );
@@ -204,7 +234,7 @@ describe("turns", () => {
   property(
     "whoever talks has a row in every step, however long the prompts beside him",
     fc.tuple(
-      worlds({ pages: fc.constant(400), rows: fc.integer({ min: 5, max: 12 }) }),
+      worlds({ pages: fc.constant(400), rows: fc.integer({ min: 5, max: 12 }), views: viewsOf(fc.constant(400)) }),
       acts(generators({ stepwise: fc.constant(false), priority: fc.constant(0), ids: promptOf(60) })),
     ),
     ([options, list]) => {
@@ -242,7 +272,7 @@ describe("turns", () => {
       };
       live(world, list);
       world.drain();
-      world.heard.forEach(checkOutcome);
+      world.heard.forEach((heard) => checkOutcome(heard, options));
     },
   );
 });
@@ -250,7 +280,14 @@ describe("turns", () => {
 describe("pages", () => {
   property(
     "a prefix hit gives what a miss does, and leaves out every full page but the last row's",
-    fc.tuple(worlds({ pages: fc.constant(400), hash: fc.constant(undefined) }), fc.array(wishes(), { maxLength: 12 })),
+    fc.tuple(
+      worlds({
+        pages: fc.constant(400),
+        hash: fc.constant(undefined),
+        views: viewsOf(fc.constant(400)),
+      }),
+      fc.array(wishes(), { maxLength: 12 }),
+    ),
     ([options, list]) => {
       const world = new World(options);
       for (const wish of list) {
@@ -260,11 +297,54 @@ describe("pages", () => {
         const again = world.add({ ...wish, n: 1 });
         world.drain();
         if (!again) continue;
-        const last = wish.kind === "generate" ? wish.ids.length - 1 : Math.min(wish.from, wish.ids.length - 1);
+        const all = wish.kind === "generate" || wish.kind === "save";
+        const last = all ? wish.ids.length - 1 : Math.min(wish.from, wish.ids.length - 1);
         const hit = wish.kind === "score" ? 0 : Math.floor(last / options.pageSize) * options.pageSize;
         check(world.scheduler.counters.hitTokens - before === hit, "the second time hits what the first has left");
       }
-      world.heard.forEach(checkOutcome);
+      world.heard.forEach((heard) => checkOutcome(heard, options));
+    },
+  );
+
+  property(
+    "a session that was saved, and restored in another world, is hit as if it had been computed there",
+    fc.tuple(
+      worlds(),
+      acts(),
+      promptOf(40),
+      worlds({ pages: fc.constant(60), views: fc.constant({}) }),
+      fc.oneof(fc.constant(60), fc.integer({ min: 8, max: 20 })),
+    ),
+    ([options, list, ids, other, pages]) => {
+      const { pageSize, window, second } = options;
+      const world = new World(options);
+      live(world, list);
+      const saved = world.add({ ...PLAIN, ids, kind: "save" });
+      live(world, list);
+      world.drain();
+      if (!saved || saved.cancelled) return;
+      checkOutcome(saved, options);
+      const there = new World({
+        ...other,
+        pageSize,
+        ...(window && { window }),
+        ...(window && { pages }),
+        ...(second && { second: { ...second, pages } }),
+      });
+      for (const act of list.slice(0, 5)) if (act.act === "add") there.add(act.wish);
+      const restored = there.restore(saved);
+      there.drain();
+      if (!restored) return;
+      check(restored.done === 1, "a session was not restored");
+      there.checkBooks();
+      const before = there.scheduler.counters.hitTokens;
+      const again = there.add({ ...PLAIN, ids, maxTokens: 6 });
+      there.drain();
+      const hit = Math.floor((ids.length - 1) / pageSize) * pageSize;
+      // Where there is little room, others may have needed it since.
+      if (again && pages === 60)
+        check(there.scheduler.counters.hitTokens - before === hit, "what was restored is not hit");
+      there.heard.forEach((heard) => checkOutcome(heard, there.options));
     },
   );
 
@@ -305,7 +385,7 @@ describe("pages", () => {
           check(counter === sequence.received.length, "draws are counted anew");
         }
       }
-      world.heard.forEach(checkOutcome);
+      world.heard.forEach((heard) => checkOutcome(heard, options));
       preempted += world.scheduler.counters.preemptions > 0 ? 1 : 0;
     },
   );

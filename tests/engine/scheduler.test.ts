@@ -255,7 +255,11 @@ describe("Scheduler", () => {
           const kind = random(4);
           const task = kind === 0 ? ({ kind: "score" } as const) : { maxTokens: 1 + random(12) };
           const made = request(2 + random(30), task, kind === 1 ? 1 + random(3) : 1);
-          if (scheduler.pagesNeeded(made.request) > pool.total) continue;
+          try {
+            scheduler.check(made.request);
+          } catch {
+            continue;
+          }
           scheduler.add(made.request);
           alive.push(made.request);
           heards.push(made.heard);

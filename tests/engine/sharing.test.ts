@@ -44,7 +44,7 @@ describe("prefix sharing", () => {
     const third = world.add(wish({ ids: prompt }));
     expect(world.submit()!.batch.segments.map((s) => s.tokens?.length ?? "decode")).toEqual(["decode", "decode", 4]);
     world.drain();
-    [first!, second!, third!].forEach(checkOutcome);
+    [first!, second!, third!].forEach((heard) => checkOutcome(heard));
     expect(hits(world)).toBe(16 + 20);
   });
 
@@ -124,7 +124,7 @@ describe("preemption", () => {
     const first = world.add(wish({ ids: ids(1, 4), maxTokens: 17, temperature: 0 }))!; // 5 pages
     const second = world.add(wish({ ids: ids(2, 4), maxTokens: 8, n: 2 }))!; // 5 pages
     world.drain();
-    [first, second].forEach(checkOutcome);
+    [first, second].forEach((heard) => checkOutcome(heard));
     if (alone(first.wish).tokens[0]!.length === 17) expect(world.scheduler.counts.preemptions).toBeGreaterThan(0);
     world.checkEmpty();
   });

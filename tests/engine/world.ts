@@ -1,15 +1,27 @@
 import type { FinishReason } from "../../src/engine/port.ts";
-import type { ChainHash } from "../../src/engine/prefix.ts";
+import { firstKept } from "../../src/engine/paging.ts";
+import { PrefixIndex, type ChainHash } from "../../src/engine/prefix.ts";
 import { Scheduler } from "../../src/engine/scheduler.ts";
 import { GREEDY } from "../../src/engine/sampling.ts";
 import type { Request, Sequence, Task } from "../../src/engine/sequence.ts";
 import type { Step } from "../../src/engine/step.ts";
-import { check, drawOf, END, extend, FakeGpu, logitOf, scoreOf, START, WatchedPool } from "./fake-gpu.ts";
+import {
+  check,
+  drawOf,
+  END,
+  extend,
+  FakeGpu,
+  logitOf,
+  scoreOf,
+  START,
+  WatchedPool,
+  type FakePool,
+} from "./fake-gpu.ts";
 
 /** What a test asks for; a request is made of it. */
 export interface Wish {
   ids: number[];
-  kind: "generate" | "logits" | "score";
+  kind: "generate" | "logits" | "score" | "save";
   maxTokens: number;
   temperature: number;
   seed: number;
@@ -31,6 +43,10 @@ export interface WorldOptions {
   seed: number;
   hash?: ChainHash;
   salt?: string;
+  /** Entries that a row sees; all of them where absent. */
+  window?: number;
+  /** A second pool, of layers with a window. */
+  second?: { pages: number; window: number };
 }
 
 export const ROOMY: WorldOptions = { pages: 200, pageSize: 4, rows: 16, readRows: 8, slots: 4, depth: 3, seed: 3 };
@@ -54,6 +70,8 @@ export class Heard {
   readonly tokens: number[][];
   readonly finished: (FinishReason | undefined)[];
   readonly values: number[] = [];
+  /** Pages of a session that is saved, by place: (token, context) of each entry, of the pools that are present. */
+  readonly places = new Map<number, { words: Uint32Array; present: readonly boolean[] }>();
   readonly errors: Error[] = [];
   done = 0;
   cancelled = false;
@@ -77,6 +95,8 @@ export class Heard {
           this.finished[choice] = reason;
         },
         onRows: (values) => this.values.push(...values),
+        onPage: (place, bytes, present) =>
+          this.places.set(place, { words: new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4), present }),
         onError: (error) => this.errors.push(error),
         onDone: () => this.done++,
       },
@@ -86,12 +106,14 @@ export class Heard {
 
 function taskOf({ kind, maxTokens, temperature, seed, ids, from }: Wish): Task {
   if (kind === "generate") return { kind, maxTokens, sampling: { ...GREEDY, temperature, seed } };
+  if (kind === "save") return { kind };
   return kind === "logits" ? { kind, from: Math.min(from, ids.length - 1), to: ids.length } : { kind };
 }
 
 /** Scheduler and GPU, and a loop like Core's that a test turns by hand. */
 export class World {
   readonly pool: WatchedPool;
+  readonly pools: readonly FakePool[];
   readonly scheduler: Scheduler;
   readonly gpu: FakeGpu;
   readonly heard: Heard[] = [];
@@ -99,9 +121,12 @@ export class World {
   private readonly results = new Map<Step, ReturnType<FakeGpu["run"]>>();
 
   constructor(readonly options: WorldOptions) {
-    this.pool = new WatchedPool(options.pages, options.seed, options.hash);
-    this.scheduler = new Scheduler(options, this.pool);
-    this.gpu = new FakeGpu(this.pool, options.pageSize, options.slots);
+    const { pages, seed, hash, window = Infinity, second } = options;
+    this.pool = new WatchedPool(pages, seed, new PrefixIndex(hash));
+    const more = second && new WatchedPool(second.pages, seed + 1, this.pool.prefix, 1);
+    this.pools = [{ pages: this.pool, window }, ...(more ? [{ pages: more, window: second.window }] : [])];
+    this.scheduler = new Scheduler(options, this.pools);
+    this.gpu = new FakeGpu(this.pools, options.pageSize, options.slots);
   }
 
   /** Adds a request, unless it is refused as impossible. */
@@ -114,6 +139,34 @@ export class World {
     }
     this.scheduler.add(heard.request);
     this.heard.push(heard);
+    return heard;
+  }
+
+  /** Restores what another world's request has saved. */
+  restore({ wish: { ids }, places }: Heard): { done: number } | undefined {
+    const { pageSize, slots, window = Infinity, second } = this.options;
+    const whole = Math.floor(ids.length / pageSize);
+    const firsts = [window, ...(second ? [second.window] : [])].map((w, k) => {
+      const saved = [...places].filter(([, { present }]) => present[k]).map(([place]) => place);
+      return Math.max(firstKept(whole * pageSize, w, pageSize), Math.min(...saved));
+    });
+    const page = (place: number): Uint8Array<ArrayBuffer> => {
+      const { words, present } = places.get(place)!;
+      const parts = firsts.flatMap((first, k) => {
+        const at = 2 * pageSize * present.slice(0, k).filter(Boolean).length;
+        return first <= place ? [...words.subarray(at, at + 2 * pageSize)] : [];
+      });
+      return new Uint8Array(Uint32Array.from(parts).buffer);
+    };
+    const heard = new Heard({ ...PLAIN, ids: ids.slice(0, whole * pageSize), n: Math.min(1, slots) });
+    if (whole === 0) return { done: 1 };
+    const request: Request = { ...heard.request, task: { kind: "restore", firsts, page } };
+    try {
+      this.scheduler.check(request);
+    } catch {
+      return undefined; // more than the pool holds
+    }
+    this.scheduler.add(request);
     return heard;
   }
 
@@ -158,6 +211,17 @@ export class World {
     return true;
   }
 
+  /** As Core does when the device is lost. */
+  lose(): void {
+    this.gpu.lose();
+    this.results.clear();
+    this.scheduler.restart();
+    this.checkBooks();
+    for (const { pages } of this.pools) {
+      check(pages.used === 0 && pages.cached === 0, "pages of a device that is lost are still known");
+    }
+  }
+
   /** As Core does, until nothing is left; throws where it would wait for ever. */
   drain(): void {
     while (this.submit() ?? this.deliver());
@@ -170,22 +234,29 @@ export class World {
   }
 
   checkBooks(): void {
-    const { available, used, cached, total, shared } = this.pool;
-    check(available + used === total && cached <= available && shared <= used, "pages are lost or counted twice");
-    check(
-      [available, used, cached, shared].every((n) => n >= 0),
-      "a count is negative",
-    );
+    for (const { pages } of this.pools) {
+      const { available, used, cached, total, shared } = pages;
+      check(available + used === total && cached <= available && shared <= used, "pages are lost or counted twice");
+      check(
+        [available, used, cached, shared].every((n) => n >= 0),
+        "a count is negative",
+      );
+    }
   }
 
   /** Nothing is held any more, and a request for all slots and pages would run. */
   checkEmpty(): void {
     const { running, waiting } = this.scheduler.counts;
     check(running === 0 && waiting === 0, "somebody is left");
-    check(this.pool.used === 0 && this.pool.shared === 0, "pages are left");
-    this.pool.forget();
-    check(this.pool.cached === 0 && this.pool.prefix.size === 0, "pages are left in the index");
-    check(new Set(this.pool.allocate(this.pool.total)).size === this.pool.total, "pages are lost");
+    for (const { pages } of this.pools) {
+      check(pages.used === 0 && pages.shared === 0, "pages are left");
+      pages.forget();
+      check(pages.cached === 0, "pages are left in the cache");
+    }
+    check(this.pool.prefix.size === 0, "nodes are left in the index");
+    for (const { pages } of this.pools) {
+      check(new Set(pages.allocate(pages.total)).size === pages.total, "pages are lost");
+    }
   }
 }
 
@@ -200,6 +271,7 @@ export function alone({ ids, kind, maxTokens, temperature, seed, n, from }: Wish
   if (kind === "logits") {
     return { tokens: [[]], finished: ["stop"], values: contexts.slice(Math.min(from, ids.length - 1)).map(logitOf) };
   }
+  if (kind === "save") return { tokens: [[]], finished: ["stop"], values: [] };
   if (kind === "score") {
     const values = contexts.slice(0, -1).map((context, i) => scoreOf(context, ids[i + 1]!));
     return { tokens: [[]], finished: ["stop"], values };
@@ -218,11 +290,31 @@ export function alone({ ids, kind, maxTokens, temperature, seed, n, from }: Wish
   return { tokens: choices.map((c) => c.tokens), finished: choices.map((c) => c.finished), values: [] };
 }
 
+/** What was read of a session's pages is what its ids make, from the first entry that a window leaves to the last. */
+function checkPlaces({ wish: { ids }, places }: Heard, { pageSize, window = Infinity, second }: WorldOptions): void {
+  const contexts: number[] = [];
+  for (const id of ids) contexts.push(extend(contexts.at(-1) ?? START, id));
+  const last = Math.ceil(ids.length / pageSize) - 1;
+  [window, ...(second ? [second.window] : [])].forEach((sees, k) => {
+    // What a request sees that goes on from the last full page.
+    const boundary = Math.floor((ids.length - 1) / pageSize) * pageSize;
+    const needed = Math.max(0, boundary + 1 - sees);
+    for (let i = needed; i < ids.length; i++) {
+      const { words, present } = places.get(Math.floor(i / pageSize))!;
+      check(present[k], `entry ${i} of pool ${k} was not saved`);
+      const at = 2 * (pageSize * present.slice(0, k).filter(Boolean).length + (i % pageSize));
+      check(words[at] === ids[i] && words[at + 1] === contexts[i], `entry ${i} of pool ${k} was saved wrongly`);
+    }
+  });
+  check(Math.max(...places.keys()) === last, "there are places past the last");
+}
+
 /** A request had what it would have had alone; one that was cancelled, the beginning of it. */
-export function checkOutcome(heard: Heard): void {
+export function checkOutcome(heard: Heard, options?: WorldOptions): void {
   const expected = alone(heard.wish);
   const starts = (got: readonly number[], all: readonly number[]) => got.every((x, i) => x === all[i]);
   check(heard.done === 1 && heard.errors.length === 0, "a request did not end once, without an error");
+  if (heard.wish.kind === "save" && options && !heard.cancelled) checkPlaces(heard, options);
   heard.tokens.forEach((tokens, choice) => {
     check(starts(tokens, expected.tokens[choice]!), `choice ${choice} has tokens that it would not have alone`);
     if (heard.finished[choice] === "abort") return check(heard.cancelled, "a choice was aborted by nobody");

@@ -6,10 +6,13 @@ import { readSharedJson, sharedSource } from "../support/fixtures.ts";
 
 /** Parsed; the number says layers, key heads, head size, context. */
 const RUN: Readonly<Record<string, readonly [layers: number, kvHeads: number, headDim: number, context: number]>> = {
+  "Mixtral-8x7B-v0.1": [32, 8, 128, 32768],
   "aya-23": [32, 8, 128, 8192],
   codellama_13b: [40, 40, 128, 16384],
   codellama_34b: [48, 8, 128, 16384],
   codellama_7b: [32, 32, 128, 16384],
+  deepseek: [28, 16, 128, 4096],
+  deepseek_v2_lite: [27, 1, 576, 163840],
   gemma2_27b: [46, 16, 128, 8192],
   "gemma2_2b-jpn": [26, 4, 256, 8192],
   gemma2_2b: [26, 4, 256, 8192],
@@ -30,6 +33,7 @@ const RUN: Readonly<Record<string, readonly [layers: number, kvHeads: number, he
   llama3_1_8b: [32, 8, 128, 131072],
   llama3_2_1b: [16, 8, 64, 131072],
   llama3_2_3b: [28, 8, 128, 131072],
+  "minicpm-moe-8x2b": [40, 36, 64, 4096],
   minicpm_2b: [40, 36, 64, 262144],
   minicpm_2b_sft_bf16: [40, 36, 64, 4096],
   mistral_7b: [32, 8, 128, 32768],
@@ -49,6 +53,7 @@ const RUN: Readonly<Record<string, readonly [layers: number, kvHeads: number, he
   qwen2_7b: [28, 4, 128, 32768],
   "qwen3_0.6b": [28, 8, 128, 40960],
   "qwen3_1.7b": [28, 8, 128, 40960],
+  qwen2moe: [24, 16, 128, 32768],
   smollm2_135m: [30, 3, 64, 8192],
   smollm2_360m: [32, 5, 64, 8192],
   smollm_135m: [30, 3, 64, 2048],
@@ -63,12 +68,6 @@ const RUN: Readonly<Record<string, readonly [layers: number, kvHeads: number, he
 
 /** Refused: what the error names. A model_type without a file here, or a field. */
 const REFUSED: Readonly<Record<string, string>> = {
-  // Mixtures of experts and latent attention: later families.
-  "Mixtral-8x7B-v0.1": "mixtral",
-  deepseek: "deepseek",
-  deepseek_v2_lite: "deepseek_v2",
-  qwen2moe: "qwen2_moe",
-  "minicpm-moe-8x2b": "num_experts",
   // Other architectures.
   baichuan: "baichuan",
   chatglm: "chatglm",
@@ -87,7 +86,9 @@ describe.skipIf(!open)("the published configs", () => {
   it.each(Object.entries(RUN))("runs %s", async (name, expected) => {
     const { family, json } = findFamily(await readSharedJson(`configs/${name}.json`));
     const config = family.parseConfig(json);
-    const { layers, heads, headDim } = family.cacheSpec(config);
+    const spec = family.cacheSpec(config);
+    const { layers } = spec;
+    const [heads, headDim] = spec.kind === "kv" ? [spec.heads, spec.headDim] : [1, spec.rank + spec.ropeDim];
     expect([layers, heads, headDim, config.contextTokens]).toEqual(expected);
     expect(family.weightTable(config).size).toBeGreaterThan(layers * 4);
     for (const { inverseFrequencies } of family.ropes(config, 4096)) {

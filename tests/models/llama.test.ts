@@ -35,6 +35,8 @@ describe("llama", () => {
       attention: [{ rope: 0 }, { rope: 0 }],
       scales: { embed: 1, attention: 8 ** -0.5, residual: 1, logits: 1 },
       softCaps: {},
+      sinks: false,
+      mixture: null,
     });
   });
 

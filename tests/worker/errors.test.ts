@@ -22,6 +22,7 @@ const samples: errors.TesseraError[] = [
   new errors.OutOfMemoryError("The cache", 1e9, 1e6),
   new errors.OutOfMemoryError("The cache", 1e9),
   new errors.DisposedError(),
+  new errors.SessionError("corrupt", "its checksum is wrong", undefined, { cause }),
   new errors.WorkerError("it threw", { cause }),
 ];
 

@@ -6,8 +6,10 @@ import {
   ArgumentError,
   DisposedError,
   Engine,
+  SessionError,
   SourceError,
   TokenizerError,
+  UnsupportedError,
   UnsupportedModelError,
   WorkerError,
   type Delta,
@@ -164,6 +166,21 @@ describe("an engine in a worker", () => {
     const [there, local] = [shared.generate(PROMPT, options), here.generate(PROMPT, options)];
     expect((await there.result).choices).toEqual((await local.result).choices);
     expect(shared.model).toEqual(here.model);
+  });
+
+  it("saves a session that an engine on this thread restores, and restores it too", async () => {
+    const here = await load({ worker: false });
+    const saved = await shared.saveSession(PROMPT, { seed: 3 });
+    expect(saved).toBeInstanceOf(Uint8Array);
+    const restored = await here.restoreSession(saved);
+    expect(restored).toEqual({ ids: golden.ids, seed: 3, cachedTokens: 0 });
+    expect(await shared.restoreSession(saved)).toEqual(restored);
+    await expect(shared.restoreSession(saved.slice(1))).rejects.toBeInstanceOf(SessionError);
+  });
+
+  it("refuses a function that would have to be asked between two tokens", async () => {
+    const { result } = shared.generate(PROMPT, { allowedTokens: () => null });
+    await expect(result).rejects.toBeInstanceOf(UnsupportedError);
   });
 
   it("keeps the deltas of requests that run together apart", async () => {

@@ -13,19 +13,22 @@ logits are spread. The seed is searched: the first whose greedy steps all have a
 
 import argparse
 import json
+import re
 import shutil
 from pathlib import Path
 
 import torch
-from family_table import ROWS, Row
+from family_table import ROWS, Row, Weights
 from golden import REPO, dump, rounded, versions
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.modeling_layers import MtpLayer
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 OUT = REPO / "tests/fixtures/families"
 EMBEDDINGS = ("embed_tokens", "wte", "wpe", "embed_in", "word_embeddings.weight")
 HEADS = ("lm_head", "embed_out")
+ROUTER = re.compile(r"(mlp|block_sparse_moe)\.(gate|router)\.weight")
 
 
 def build(row: Row, folder: Path):
@@ -38,9 +41,52 @@ def build(row: Row, folder: Path):
         fields = dict(row.model)
         config = AutoConfig.for_model(fields.pop("model_type"), **fields)
     config._attn_implementation = "eager"
+    config.num_hidden_layers += row.predictors  # the last of them stand for the modules behind the model
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager").eval()
+    if row.patch:
+        row.patch(model)
     fix_regime(model, row.context)
     return model
+
+
+def split_off(model, row: Row, seed: int) -> tuple[Weights, list]:
+    """Takes the layers that stand for modules of multi-token prediction out of the model, and makes such modules of them."""
+    dtype = getattr(torch, row.dtype)
+    modules = []
+    g = torch.Generator().manual_seed(1000 + seed)
+    layers = model.model.layers
+    kept = len(layers) - row.predictors
+    width = model.config.hidden_size
+    out = {}
+    for k, layer in enumerate(layers[kept:], kept):
+        at = f"model.layers.{k}"
+        own = list(layer.named_parameters()) + [(n, b) for n, b in layer.named_buffers() if "correction" in n]
+        out |= {f"{at}.{n}": p.detach() for n, p in own}
+        module = MtpLayer(model.config, type(layer), type(model.model.norm), k)
+        for name, p in (("enorm", module.enorm), ("hnorm", module.hnorm), ("shared_head.norm", module.post_norm)):
+            p.weight.data.copy_((1 + 0.25 * torch.randn(width, generator=g)).to(dtype).float())
+            out[f"{at}.{name}.weight"] = p.weight.detach()
+        joined = torch.randn(width, 2 * width, generator=g) / (2 * width) ** 0.5
+        module.eh_proj.weight.data.copy_(joined.to(dtype).float())
+        out[f"{at}.eh_proj.weight"] = module.eh_proj.weight.detach()
+        module.mtp_block = layer
+        modules.append(module.eval())
+        # The published files have copies of both.
+        out[f"{at}.embed_tokens.weight"] = model.model.embed_tokens.weight.detach()
+        out[f"{at}.shared_head.head.weight"] = model.lm_head.weight.detach()
+    model.model.layers = layers[:kept]
+    model.config.num_hidden_layers = kept
+    return out, modules
+
+
+def predicted(model, module, ids: list[int]) -> Weights:
+    """What a module of multi-token prediction makes of the model's hidden states and the tokens that follow them."""
+    hidden = model.model(torch.tensor([ids]), use_cache=False).last_hidden_state
+    positions = torch.arange(1, len(ids))[None]
+    mask = torch.full((len(ids) - 1, len(ids) - 1), torch.finfo(torch.float32).min).triu(1)[None, None]
+    rotary = model.model.rotary_emb(hidden, positions)
+    out = module(model.model.embed_tokens(torch.tensor([ids[1:]])), hidden[:, :-1], rotary, mask, positions, None)
+    return {"hidden": hidden[0].contiguous(), "predicted": model.lm_head(out)[0].contiguous()}
 
 
 def fix_regime(model, length: int) -> None:
@@ -74,9 +120,15 @@ def fill(model, row: Row, seed: int) -> None:
             value = 3 * row.head_gain * noise / p.shape[1] ** 0.5
         else:
             sharp = any(part in name for part in ("q_proj", "k_proj", "qkv", "query_key_value", "c_attn"))
-            fan_in = p.shape[0] if conv else p.shape[1]
-            value = (1.4 if sharp else 1) * row.matrix_gain * noise / fan_in**0.5
+            turned = conv or row.config["model_type"] == "gpt_oss" and p.dim() == 3
+            fan_in = p.shape[-2] if turned else p.shape[-1]
+            # Routers are sharp: a token's experts are no toss-up.
+            gain = 3 if ROUTER.search(name) else 1.4 if sharp else 1
+            value = gain * row.matrix_gain * noise / fan_in**0.5
         p.data.copy_(value.to(getattr(torch, row.dtype)).float())
+    for name, b in model.named_buffers():
+        if name.endswith("e_score_correction_bias"):
+            b.copy_(0.2 * torch.randn(b.shape, generator=g))
 
 
 @torch.no_grad()
@@ -104,7 +156,11 @@ def make(row: Row, out: Path, least: float, seeds: int) -> None:
     model = build(row, out)
     found = (0, -1, -1.0)  # seed, steps, smallest margin
     for seed in range(1, seeds):
+        if row.predictors:
+            model = build(row, out)
         fill(model, row, seed)
+        if row.predictors:
+            split_off(model, row, seed)
         continuation, margins = greedy(model, prompt(row, seed), row.greedy, least)
         varied = len(set(continuation)) > len(continuation) // 4
         if varied and len(continuation) > found[1]:
@@ -112,14 +168,21 @@ def make(row: Row, out: Path, least: float, seeds: int) -> None:
         if varied and len(continuation) == row.greedy:
             break
     seed = found[0]
+    model = build(row, out)
     fill(model, row, seed)
+    predictors, modules = split_off(model, row, seed) if row.predictors else ({}, [])
     ids = prompt(row, seed)
     logits = model(torch.tensor([ids]), use_cache=False).logits[0].float()
     continuation, margins = greedy(model, ids, row.greedy)
     dtype = getattr(torch, row.dtype)
     weights = {n: p.detach().to(dtype).contiguous() for n, p in model.named_parameters()}
+    weights |= {n: w.to(dtype).contiguous() for n, w in predictors.items() if "correction" not in n}
+    weights |= {n: w.clone() for n, w in predictors.items() if "correction" in n}
+    # Published in f32, whatever the weights are.
+    weights |= {n: b.clone() for n, b in model.named_buffers() if n.endswith("e_score_correction_bias")}
     save_file(row.rename(weights), out / "model.safetensors", metadata={"format": "pt"})
-    save_file({"logits": logits.contiguous()}, out / "golden.safetensors")
+    beside = predicted(model, modules[0], ids) if modules else {}
+    save_file({"logits": logits.contiguous(), **beside}, out / "golden.safetensors")
     for file in out.glob("*.safetensors"):
         file.chmod(0o644)
     golden = {

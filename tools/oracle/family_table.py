@@ -19,6 +19,10 @@ class Row:
     model: dict | None = None
     # transformers' tensors to the published names and layout
     rename: Callable[[Weights], Weights] = same
+    # changes the model before it is filled, where transformers has none that is the published one
+    patch: Callable | None = None
+    # modules of multi-token prediction behind the last layer
+    predictors: int = 0
     # the longest request: fixes the rotary regime
     context: int = 128
     prompt: int = 40
@@ -73,6 +77,37 @@ def replaced(*pairs: tuple[str, str]) -> Callable[[Weights], Weights]:
                 name = name.replace(old, new)
             out[name] = w
         return out
+
+    return rename
+
+
+def one_by_one(gate: str = "gate_proj", up: str = "up_proj", down: str = "down_proj") -> Callable[[Weights], Weights]:
+    """transformers' stacks of a layer's experts to tensors of their own."""
+
+    def rename(weights: Weights) -> Weights:
+        out = {}
+        for name, w in weights.items():
+            if name.endswith("experts.gate_up_proj"):
+                base = name.removesuffix("gate_up_proj")
+                for e, both in enumerate(w):
+                    first, second = both.chunk(2)
+                    out[f"{base}{e}.{gate}.weight"] = first.contiguous()
+                    out[f"{base}{e}.{up}.weight"] = second.contiguous()
+            elif name.endswith("experts.down_proj"):
+                base = name.removesuffix("down_proj")
+                out |= {f"{base}{e}.{down}.weight": m.contiguous() for e, m in enumerate(w)}
+            else:
+                out[name] = w
+        return out
+
+    return rename
+
+
+def then(*renames: Callable[[Weights], Weights]) -> Callable[[Weights], Weights]:
+    def rename(weights: Weights) -> Weights:
+        for step in renames:
+            weights = step(weights)
+        return weights
 
     return rename
 
@@ -292,6 +327,107 @@ def phi_msft(weights: Weights) -> Weights:
     return out
 
 
+def sparse(
+    name: str,
+    model_type: str,
+    dtype: str = "bfloat16",
+    rename: Callable[[Weights], Weights] | None = None,
+    gains: dict | None = None,
+    **fields,
+) -> Row:
+    """A mixture of experts over Llama's fields."""
+    config = {"model_type": model_type, **LLAMA, "router_aux_loss_coef": 0.01, "output_router_logits": False, **fields}
+    return Row(name, config, dtype=dtype, rename=rename or one_by_one(), **(gains or {}))
+
+
+QWEN3_MOE = dict(
+    head_dim=16,
+    moe_intermediate_size=16,
+    num_experts=16,
+    num_experts_per_tok=4,
+    norm_topk_prob=True,
+    decoder_sparse_step=1,
+    mlp_only_layers=[],
+    max_window_layers=2,
+    sliding_window=None,
+    use_sliding_window=False,
+    attention_bias=False,
+)
+QWEN2_MOE = dict(
+    moe_intermediate_size=16,
+    shared_expert_intermediate_size=32,
+    num_experts=12,
+    num_experts_per_tok=4,
+    norm_topk_prob=False,
+    decoder_sparse_step=1,
+    **NO_WINDOW,
+    max_window_layers=1,
+)
+GPT_OSS = dict(
+    model_type="gpt_oss",
+    **{**LLAMA, "intermediate_size": 16, "head_dim": 16, "rope_theta": 150000.0},
+    num_local_experts=8,
+    num_experts_per_tok=4,
+    experts_per_token=4,
+    initial_context_length=32,
+    swiglu_limit=1.0,
+    attention_bias=True,
+    sliding_window=16,
+    layer_types=["sliding_attention", "full_attention"],
+    rope_scaling=dict(
+        rope_type="yarn",
+        factor=4.0,
+        beta_fast=32.0,
+        beta_slow=1.0,
+        original_max_position_embeddings=32,
+        truncate=False,
+    ),
+)
+DEEPSEEK_EXPERTS = dict(
+    moe_intermediate_size=16,
+    n_routed_experts=16,
+    n_shared_experts=2,
+    num_experts_per_tok=3,
+    first_k_dense_replace=1,
+    moe_layer_freq=1,
+    norm_topk_prob=False,
+    scoring_func="softmax",
+    aux_loss_alpha=0.001,
+    seq_aux=True,
+    attention_bias=False,
+)
+DEEPSEEK = dict(
+    **{**LLAMA, "num_key_value_heads": 4},
+    kv_lora_rank=16,
+    qk_nope_head_dim=8,
+    qk_rope_head_dim=8,
+    v_head_dim=8,
+)
+DEEPSEEK_V3 = dict(
+    q_lora_rank=24,
+    n_shared_experts=1,
+    scoring_func="sigmoid",
+    topk_method="noaux_tc",
+    n_group=4,
+    topk_group=2,
+    norm_topk_prob=True,
+    routed_scaling_factor=2.5,
+)
+DEEPSEEK_YARN = dict(beta_fast=32, beta_slow=1, factor=4, original_max_position_embeddings=32, type="yarn")
+
+
+def with_deepseek_experts(model) -> None:
+    """DeepSeekMoE is Llama with the experts of DeepSeek-V2, which transformers has."""
+    from transformers import AutoConfig
+    from transformers.models.deepseek_v2.modeling_deepseek_v2 import DeepseekV2Moe
+
+    fields = {**DEEPSEEK, **DEEPSEEK_EXPERTS, "topk_method": "greedy", "mlp_bias": False}
+    config = AutoConfig.for_model("deepseek_v2", **fields)
+    config._experts_implementation = "eager"
+    for layer in model.model.layers[DEEPSEEK_EXPERTS["first_k_dense_replace"] :]:
+        layer.mlp = DeepseekV2Moe(config)
+
+
 MINICPM = without({**LLAMA, "tie_word_embeddings": True}, "rope_theta")
 ROWS: list[Row] = [
     Row("gpt2", GPT2, dtype="float32", rename=stripped("transformer.")),
@@ -472,6 +608,188 @@ ROWS: list[Row] = [
         ),
         embed_gain=0.2,
         head_gain=10,
+    ),
+    sparse(
+        "mixtral",
+        "mixtral",
+        rename=then(one_by_one("w1", "w3", "w2"), replaced((".mlp.", ".block_sparse_moe."))),
+        intermediate_size=12,
+        num_local_experts=8,
+        num_experts_per_tok=2,
+        sliding_window=None,
+    ),
+    sparse(
+        "mixtral-window",
+        "mixtral",
+        dtype="float16",
+        rename=then(one_by_one("w1", "w3", "w2"), replaced((".mlp.", ".block_sparse_moe."))),
+        intermediate_size=16,
+        num_local_experts=6,
+        num_experts_per_tok=1,
+        sliding_window=16,
+        num_hidden_layers=1,
+    ),
+    sparse("qwen3_moe", "qwen3_moe", **QWEN3_MOE),
+    sparse(
+        "qwen3_moe-256",
+        "qwen3_moe",
+        **{
+            **QWEN3_MOE,
+            "num_experts": 256,
+            "moe_intermediate_size": 8,
+            "num_experts_per_tok": 8,
+            "mlp_only_layers": [1],
+        },
+    ),
+    sparse(
+        "qwen3_moe-dense",
+        "qwen3_moe",
+        dtype="float16",
+        **{
+            **QWEN3_MOE,
+            "num_hidden_layers": 4,
+            "decoder_sparse_step": 2,
+            "mlp_only_layers": [1],
+            "norm_topk_prob": False,
+        },
+    ),
+    sparse("qwen2_moe", "qwen2_moe", **QWEN2_MOE),
+    sparse(
+        "olmoe",
+        "olmoe",
+        intermediate_size=16,
+        num_experts=64,
+        num_experts_per_tok=8,
+        norm_topk_prob=False,
+        clip_qkv=None,
+    ),
+    sparse(
+        "granitemoe",
+        "granitemoe",
+        rename=replaced(
+            ("experts.gate_up_proj", "input_linear.weight"),
+            ("experts.down_proj", "output_linear.weight"),
+            ("router.weight", "router.layer.weight"),
+        ),
+        gains=dict(embed_gain=0.05, head_gain=160, matrix_gain=3),
+        intermediate_size=16,
+        num_local_experts=8,
+        num_experts_per_tok=2,
+        embedding_multiplier=12.0,
+        logits_scaling=8.0,
+        residual_multiplier=0.22,
+        attention_multiplier=0.0625,
+        tie_word_embeddings=True,
+    ),
+    Row(
+        "minicpm-moe",
+        {
+            "model_type": "minicpm",
+            **MINICPM,
+            "intermediate_size": 16,
+            "scale_emb": 12,
+            "dim_model_base": 16,
+            "scale_depth": 1.4,
+            "num_experts": 8,
+            "num_experts_per_tok": 2,
+        },
+        model=dict(
+            model_type="granitemoe",
+            **{**MINICPM, "intermediate_size": 16},
+            num_local_experts=8,
+            num_experts_per_tok=2,
+            rope_theta=10000.0,
+            embedding_multiplier=12.0,
+            residual_multiplier=1.4 / 2**0.5,
+            logits_scaling=2.0,
+            attention_multiplier=8**-0.5,
+        ),
+        rename=then(
+            one_by_one("w1", "w3", "w2"), replaced((".block_sparse_moe.", ".mlp."), (".router.weight", ".gate.weight"))
+        ),
+        embed_gain=0.2,
+        head_gain=10,
+    ),
+    Row("gpt_oss", GPT_OSS),
+    Row("gpt_oss-f16", {**GPT_OSS, "num_experts_per_tok": 1, "experts_per_token": 1, "swiglu_limit": 0.5}, dtype="float16"),
+    Row(
+        "deepseek",
+        {"model_type": "deepseek", **LLAMA, **DEEPSEEK_EXPERTS},
+        model=dict(model_type="llama", **LLAMA),
+        patch=with_deepseek_experts,
+        rename=one_by_one(),
+    ),
+    Row(
+        "deepseek_v2",
+        {
+            "model_type": "deepseek_v2",
+            **DEEPSEEK,
+            **DEEPSEEK_EXPERTS,
+            "q_lora_rank": 24,
+            "topk_method": "group_limited_greedy",
+            "n_group": 4,
+            "topk_group": 2,
+            "routed_scaling_factor": 2.0,
+            "rope_scaling": {**DEEPSEEK_YARN, "mscale": 0.707, "mscale_all_dim": 0.707},
+        },
+        rename=one_by_one(),
+    ),
+    Row(
+        "deepseek_v2-lite",
+        {
+            "model_type": "deepseek_v2",
+            **DEEPSEEK,
+            **DEEPSEEK_EXPERTS,
+            "q_lora_rank": None,
+            "topk_method": "greedy",
+            "n_group": 1,
+            "topk_group": 1,
+            "routed_scaling_factor": 1.0,
+            "v_head_dim": 12,
+            "attention_bias": True,
+            "n_shared_experts": 1,
+            "rope_scaling": {**DEEPSEEK_YARN, "mscale": 1.0, "mscale_all_dim": 0.5},
+        },
+        dtype="float16",
+        rename=one_by_one(),
+    ),
+    Row(
+        "deepseek_v3",
+        {
+            "model_type": "deepseek_v3",
+            **DEEPSEEK,
+            **DEEPSEEK_EXPERTS,
+            **DEEPSEEK_V3,
+            "num_hidden_layers": 3,
+            "num_nextn_predict_layers": 1,
+            "rope_scaling": {**DEEPSEEK_YARN, "mscale": 1.0, "mscale_all_dim": 1.0},
+        },
+        rename=one_by_one(),
+        predictors=1,
+    ),
+    Row(
+        "deepseek_v3-halves",
+        {
+            "model_type": "deepseek_v3",
+            **DEEPSEEK,
+            **DEEPSEEK_EXPERTS,
+            **DEEPSEEK_V3,
+            "num_attention_heads": 20,
+            "num_key_value_heads": 20,
+            "qk_nope_head_dim": 4,
+            "qk_rope_head_dim": 4,
+            "v_head_dim": 4,
+            "kv_lora_rank": 72,
+            "q_lora_rank": None,
+            "rope_interleave": False,
+            "first_k_dense_replace": 0,
+            "n_group": 1,
+            "topk_group": 1,
+            "norm_topk_prob": False,
+            "num_nextn_predict_layers": 1,
+        },
+        dtype="float16",
+        rename=one_by_one(),
     ),
     Row(
         "orion",

@@ -16,10 +16,10 @@ export const engine = [
         "this.kept.has(page), `",
         pure,
       ],
-      ["engine pages: an evicted page still in the index", "this.prefix.remove(page);", "", pure],
+      ["engine pages: an evicted page still in the index", "this.nodes.delete(page);", "", pure],
       ["engine pages: shared pages counted wrong", "if (holders === 2)", "if (holders === 1)", pure],
       ["engine pages: cached before free", "this.free.length < count", "this.kept.size > 0", pure],
-      ["engine pages: nothing is cached", "if (this.prefix.has(page)) this.kept.add(page);\n      else", "", pure],
+      ["engine pages: nothing is cached", "if (this.nodes.has(page)) this.kept.add(page);\n      else", "", pure],
     ],
   ),
   ...faultsOf(
@@ -59,9 +59,9 @@ export const engine = [
         by("none past the end"),
       ],
       [
-        "engine paging: a chain through another's page",
-        "prefix.find(sequence.chain, ids) !== undefined",
-        "false",
+        "engine paging: a second page of the same tokens",
+        "page !== undefined && node.pages[k] === undefined",
+        "page !== undefined",
         by("two have computed once"),
       ],
       [
@@ -70,12 +70,12 @@ export const engine = [
         "Math.ceil(parent.scheduled",
         anything,
       ],
-      ["engine paging: a fork's pages held once", "this.pool.share(shared);", "", anything],
-      ["engine paging: a hit held by nobody", "this.pool.share([node.page]);", "", anything],
+      ["engine paging: a fork's pages held once", "pages.share(shared);", "", anything],
+      ["engine paging: a hit held by nobody", "pages.share(table.pages);", "", anything],
       [
         "engine paging: one page too few",
-        "Math.ceil(entries / this.pageSize) -",
-        "Math.floor(entries / this.pageSize) -",
+        "const places = Math.ceil(entries / this.pageSize);",
+        "const places = Math.floor(entries / this.pageSize);",
         anything,
       ],
     ],
@@ -86,7 +86,6 @@ export const engine = [
     [
       ["engine: a hit leaves no row to compute", "this.prefillEnd - 1 :", "this.prefillEnd :", anything],
       ["engine: a hit skips rows that are wanted", ": this.readFrom;", ": this.prefillEnd - 1;", anything],
-      ["engine: rows delivered twice", "Math.max(this.readFrom, this.scheduled)", "this.readFrom", anything],
       ["engine: only the prompt computed again", "this.drawn = this.received.length;", "this.drawn = 0;", anything],
       [
         "engine: two draws of a request that the host steps",
@@ -103,11 +102,16 @@ export const engine = [
     "src/engine/step.ts",
     ["tests/engine/scheduler.property"],
     [
-      ["engine step: draws counted anew", "counter: received.length", "counter: 0", by("draws it would have had")],
+      [
+        "engine step: draws counted anew",
+        "counter: drawn + received.length",
+        "counter: drawn",
+        by("draws it would have had"),
+      ],
       [
         "engine step: a table written from its start",
-        "growths.push({ slot, at,",
-        "growths.push({ slot, at: 0,",
+        "growths.push({ slot, pool, at,",
+        "growths.push({ slot, pool, at: 0,",
         anything,
       ],
       [
@@ -122,7 +126,7 @@ export const engine = [
     "src/engine/scheduler.ts",
     ["tests/engine/scheduler.property"],
     [
-      ["engine: a fork without its copy", "draft.copies.push({ from: last, to: own[i] });", "{}", anything],
+      ["engine: a fork without its copy", "draft.copy(sequence, own);", "", anything],
       [
         "engine: preempted while steps are under way",
         "if (!group.inFlight) this.requeue(group);\n  }\n\n  private requeue",
@@ -137,8 +141,8 @@ export const engine = [
       ],
       [
         "engine: the preempted one goes last",
-        "    insert(this.waiting, group);\n",
-        "    this.waiting.push(group);\n",
+        "remove(this.groups, group);\n    insert(this.waiting, group);\n",
+        "remove(this.groups, group);\n    this.waiting.push(group);\n",
         by("goes on within"),
       ],
       [
@@ -153,6 +157,7 @@ export const engine = [
         "{}",
         by("leaves nothing behind|everybody has"),
       ],
+      ["engine: rows delivered twice", "reader.readFrom += step.batch.samples.length;", "", anything],
       ["engine: a slot is not given back", "this.freeSlots.push(sequence.slot);", "", anything],
       ["engine: a hit computed again", "draft.place(sequence, hit);", "draft.place(sequence, 0);", anything],
       [
@@ -173,12 +178,7 @@ export const engine = [
         "const [first, second] = [true, false];",
         by("goes on within"),
       ],
-      [
-        "engine: room for logits never comes back",
-        'if (step.head === "logits") this.logitsUnderWay = false;',
-        "",
-        anything,
-      ],
+      ["engine: room for logits never comes back", "if (readsBack(step)) this.readUnderWay = false;", "", anything],
       [
         "engine: a later one fits, so it goes first",
         "if (!last || last.priority >= next.priority || this.returning) return;",

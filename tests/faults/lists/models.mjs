@@ -12,8 +12,8 @@ export const models = [
   ...ofFamily("llama", [
     [
       "models: llama's feed-forward without its norm",
-      "rmsNorm(model, `${i}.post_norm`), { residual: x, scale }",
-      "undefined, { residual: x, scale }",
+      "i, x, norm, { residual: x, scale }",
+      "i, x, undefined, { residual: x, scale }",
       row("llama-linear"),
     ],
     [
