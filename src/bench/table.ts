@@ -57,13 +57,18 @@ function barriersText(barriers: number | null): string {
   return barriers === null ? "?" : Number.isInteger(barriers) ? String(barriers) : barriers.toFixed(1);
 }
 
+/** Rows of texts as lines whose columns stand under each other, the first to the left. */
+export function tableLines(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
+  return rows.map((row) =>
+    row.map((text, i) => (i === 0 ? text.padEnd(widths[i]!) : text.padStart(widths[i]!))).join("  "),
+  );
+}
+
 /** The whole report for a terminal. */
 export function reportText(report: KernelReport): string {
   const { device, agent, version, clock, cases, skipped, peaks } = report;
   const rows = [COLUMNS.map((c) => c.head), ...cases.map((result) => COLUMNS.map((c) => c.text(result)))];
-  const widths = COLUMNS.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
-  const line = (row: readonly string[]): string =>
-    row.map((text, i) => (i === 0 ? text.padEnd(widths[i]!) : text.padStart(widths[i]!))).join("  ");
   const odd = cases.filter((c) => !c.sane).map((c) => c.name);
   return [
     `${deviceName(device)}; ${agent}; Tessera ${version}; ${clock === "timestamps" ? "GPU timestamps" : "queue times"}`,
@@ -71,7 +76,7 @@ export function reportText(report: KernelReport): string {
     "",
     ...peakLines(peaks).map(([what, value]) => `${what.padEnd(19)}${value}`),
     "",
-    ...rows.map(line),
+    ...tableLines(rows),
     ...(odd.length > 0 ? ["", `Not finite, or all zero: ${odd.join(", ")}`] : []),
     ...(skipped.length > 0 ? ["", ...skipped.map(({ name, reason }) => `left out ${name}: ${reason}`)] : []),
     "",

@@ -46,12 +46,31 @@ export interface InspectArgs extends ModelArgs {
   json: boolean;
 }
 
-export interface BenchArgs {
+export interface KernelBenchArgs {
   command: "bench";
+  subject: "kernels";
   filter: string | undefined;
   effort: "default" | "quick" | "full";
   json: boolean;
 }
+
+/** `bench decode` and `bench prefill`; what is absent is the bench's own default. */
+export interface ModelBenchArgs {
+  command: "bench";
+  subject: "decode" | "prefill";
+  /** A checkpoint, or else a shape to make a model of. */
+  model?: string;
+  shape?: string;
+  load: Omit<ModelArgs["load"], "contextTokens">;
+  contexts?: number[];
+  sequences?: number[];
+  tokens?: number;
+  prompts?: number[];
+  rounds?: number;
+  json: boolean;
+}
+
+export type BenchArgs = KernelBenchArgs | ModelBenchArgs;
 
 export type Invocation =
   | { command: "help"; text: string }
@@ -66,19 +85,21 @@ const text = { type: "string" } as const;
 const flag = { type: "boolean" } as const;
 const help = { type: "boolean", short: "h" } as const;
 
-/** Flags of every command that has a model. */
-const MODEL = {
+/** Flags of whatever loads a model. */
+const LOAD = {
   model: text,
   weights: text,
   kv: text,
-  context: text,
   revision: text,
   endpoint: text,
   deterministic: flag,
   help,
 };
+const MODEL = { ...LOAD, context: text };
 
-const FLAGS: Record<Command, NonNullable<ParseArgsConfig["options"]>> = {
+type FlagTable = NonNullable<ParseArgsConfig["options"]>;
+
+const FLAGS: Record<Exclude<Command, "bench">, FlagTable> = {
   generate: {
     ...MODEL,
     memory: text,
@@ -102,7 +123,13 @@ const FLAGS: Record<Command, NonNullable<ParseArgsConfig["options"]>> = {
   logits: { ...MODEL, memory: text, ids: text, out: text },
   perplexity: { ...MODEL, memory: text, text, json: flag },
   inspect: { ...MODEL, tensors: flag, json: flag },
-  bench: { filter: text, quick: flag, full: flag, json: flag, help },
+};
+
+const MODEL_BENCH = { ...LOAD, memory: text, shape: text, rounds: text, json: flag };
+const BENCH_FLAGS: Record<BenchArgs["subject"], FlagTable> = {
+  kernels: { filter: text, quick: flag, full: flag, json: flag, help },
+  decode: { ...MODEL_BENCH, context: text, sequences: text, tokens: text },
+  prefill: { ...MODEL_BENCH, prompt: text },
 };
 
 const WEIGHTS = ["published", "auto", "f32", "bf16", "f16", "q8", "q4"] as const;
@@ -121,25 +148,48 @@ export function readArgs(argv: readonly string[]): Invocation {
     if (first.startsWith("-")) throw new UsageError(`the command comes first, before ${first}.`);
     throw new UsageError(`there is no command ${JSON.stringify(first)}. Commands: ${COMMANDS.join(", ")}.`);
   }
-  return first === "bench" ? readBench(rest) : readCommand(first, new Flags(first, rest));
+  return first === "bench" ? readBench(rest) : readCommand(first, new Flags(first, rest, FLAGS[first]));
 }
 
 /** What is measured comes first: "kernels". */
 function readBench(rest: string[]): Invocation {
   const subject = rest[0]?.startsWith("-") ? undefined : rest[0];
-  const flags = new Flags("bench", rest.slice(subject === undefined ? 0 : 1));
+  if (subject === undefined && rest.some((word) => word === "--help" || word === "-h")) {
+    return { command: "help", text: HELP.bench.text };
+  }
+  if (subject !== "kernels" && subject !== "decode" && subject !== "prefill") {
+    const said = subject === undefined ? "say which" : `not ${JSON.stringify(subject)}`;
+    throw new UsageError(`bench measures kernels, decode or prefill; ${said}.`, "bench");
+  }
+  const flags = new Flags("bench", rest.slice(1), BENCH_FLAGS[subject]);
   if (flags.has("help")) return { command: "help", text: HELP.bench.text };
-  if (subject === "decode" || subject === "prefill") {
-    throw flags.error(`bench ${subject} is not there yet; bench kernels is.`);
-  }
-  if (subject !== "kernels") {
-    throw flags.error(
-      `bench measures kernels; ${subject === undefined ? "say so" : `not ${JSON.stringify(subject)}`}.`,
-    );
-  }
+  return subject === "kernels" ? readKernelBench(flags) : readModelBench(subject, flags);
+}
+
+function readKernelBench(flags: Flags): KernelBenchArgs {
   if (flags.has("quick") && flags.has("full")) throw flags.error("--quick and --full exclude each other.");
   const effort = flags.has("quick") ? "quick" : flags.has("full") ? "full" : "default";
-  return { command: "bench", filter: flags.text("filter"), effort, json: flags.has("json") };
+  return { command: "bench", subject: "kernels", filter: flags.text("filter"), effort, json: flags.has("json") };
+}
+
+function readModelBench(subject: ModelBenchArgs["subject"], flags: Flags): ModelBenchArgs {
+  const [model, shape] = [flags.text("model"), flags.text("shape")];
+  if (model !== undefined && shape !== undefined) throw flags.error("--model and --shape exclude each other.");
+  return {
+    command: "bench",
+    subject,
+    load: readLoad(flags),
+    ...defined({
+      model,
+      shape,
+      contexts: flags.integers("context"),
+      sequences: flags.integers("sequences"),
+      tokens: flags.integer("tokens", 1),
+      prompts: flags.integers("prompt"),
+      rounds: flags.integer("rounds", 1),
+    }),
+    json: flags.has("json"),
+  };
 }
 
 function readCommand(command: Exclude<Command, "bench">, flags: Flags): Invocation {
@@ -161,16 +211,19 @@ function readCommand(command: Exclude<Command, "bench">, flags: Flags): Invocati
 function readModel(flags: Flags): ModelArgs {
   return {
     model: flags.required("model"),
-    load: defined({
-      weights: flags.oneOf("weights", WEIGHTS),
-      kv: flags.oneOf("kv", KV),
-      contextTokens: flags.integer("context", 2),
-      memoryBytes: flags.integer("memory", 1),
-      revision: flags.text("revision"),
-      endpoint: flags.text("endpoint"),
-      deterministic: flags.has("deterministic") || undefined,
-    }),
+    load: { ...readLoad(flags), ...defined({ contextTokens: flags.integer("context", 2) }) },
   };
+}
+
+function readLoad(flags: Flags): Omit<ModelArgs["load"], "contextTokens"> {
+  return defined({
+    weights: flags.oneOf("weights", WEIGHTS),
+    kv: flags.oneOf("kv", KV),
+    memoryBytes: flags.integer("memory", 1),
+    revision: flags.text("revision"),
+    endpoint: flags.text("endpoint"),
+    deterministic: flags.has("deterministic") || undefined,
+  });
 }
 
 function readInput(flags: Flags): Input {
@@ -215,9 +268,10 @@ class Flags {
   constructor(
     private readonly command: Command,
     args: string[],
+    options: FlagTable,
   ) {
     try {
-      this.values = parseArgs({ args, options: FLAGS[command], allowPositionals: false }).values;
+      this.values = parseArgs({ args, options, allowPositionals: false }).values;
     } catch (error) {
       throw this.error(refusal(error));
     }
@@ -261,6 +315,16 @@ class Flags {
     if (/^\d+$/.test(value) && Number(value) >= min && Number(value) <= max) return Number(value);
     const range = max === Number.MAX_SAFE_INTEGER ? `${min} up` : `${min} to ${max}`;
     throw this.error(`--${name} is an integer from ${range}; ${JSON.stringify(value)} is none.`);
+  }
+
+  /** "64,512": integers from 1 up. */
+  integers(name: string): number[] | undefined {
+    const parts = this.text(name)
+      ?.trim()
+      .split(/\s*,\s*/);
+    const bad = parts?.find((part) => !/^[1-9]\d{0,8}$/.test(part));
+    if (bad === undefined) return parts?.map(Number);
+    throw this.error(`--${name} takes integers from 1 up such as 64,512; ${JSON.stringify(bad)} is none.`);
   }
 
   /** A number ≥ 0. */

@@ -1,3 +1,5 @@
+import { MADE_MODELS } from "../bench/models.ts";
+
 /** The commands and what is said of them. What `perplexity` computes is defined here, for its users. */
 export const COMMANDS = ["generate", "logits", "perplexity", "inspect", "bench"] as const;
 export type Command = (typeof COMMANDS)[number];
@@ -12,7 +14,9 @@ const LOGITS = "tessera logits     --model M --ids 1,2,3 --out FILE.safetensors 
 const PERPLEXITY = "tessera perplexity --model M --text FILE [--weights W] [--kv K] [--json]";
 const INSPECT = "tessera inspect    --model M [--tensors] [--json]";
 
-const BENCH = "tessera bench      kernels [--filter WORDS] [--quick | --full] [--json]";
+const BENCH = `tessera bench      kernels [--filter WORDS] [--quick | --full] [--json]
+                   decode [--model M | --shape NAME] [--context 64,512] [--sequences 1,2,4,8] [--tokens N] [--json]
+                   prefill [--model M | --shape NAME] [--prompt 64,256] [--json]`;
 
 const MODEL = `  --model M          a folder with config.json, tokenizer.json and *.safetensors: its path, its URL, or a Hub id org/name
   --weights W        resident weights: published (default), auto, f32, bf16, f16,
@@ -24,6 +28,8 @@ const MODEL = `  --model M          a folder with config.json, tokenizer.json an
   --endpoint URL     another Hub than huggingface.co`;
 
 const MEMORY = "  --memory BYTES     GPU memory that may be taken; the cache shrinks to fit";
+
+const SHAPES = MADE_MODELS.map(({ name }, i) => (i === 0 ? `${name} (default)` : name)).join(", ");
 
 const EXITS = `Exit status: 0 done; 1 the model, a file or the GPU stands in the way; 2 the command line is wrong, or there is no
 WebGPU adapter; 70 a fault of Tessera's; 130 ended by Ctrl-C.`;
@@ -105,15 +111,29 @@ ${MEMORY}
   ),
   bench: text(
     BENCH,
-    `Measures this device, and every kernel on it: what it can read and multiply at most, then for each kernel over the layers
-of three models its time, its rates and its share of the roof that bounds it (roofline: the longer of its bytes at the
-measured bandwidth and its operations at the measured rate). Bytes, operations, dispatches and barriers are counted, not
-timed. Times are slopes over many runs in one pass, on weights that are not in the cache; compiling is not in them.`,
+    `bench kernels measures this device, and every kernel on it: what it can read and multiply at most, then for each kernel
+over the layers of three models its time, its rates and its share of the roof that bounds it (roofline: the longer of its
+bytes at the measured bandwidth and its operations at the measured rate). Bytes, operations, dispatches and barriers are
+counted, not timed. Times are slopes over many runs in one pass, on weights that are not in the cache; compiling is not in them.`,
     `  --filter WORDS     only cases whose name has all these words, such as "linear q4 m1" or "attention decode"
   --quick            the smallest model and few rounds; what a software device gets anyway
   --full             everything on a software device too
   --json             one JSON object on stdout instead: device, software, agent, version, date, clock, tuning,
                      peaks {readGBs, f32GFLOPs, f16GFLOPs, dispatchUs, submitUs},
                      cases [{name, ms, spread, gbPerS, gflopPerS, share, boundBy, bytes, flops, dispatches, …}], skipped`,
+    `bench decode and bench prefill run whole requests through the engine, greedy and without an end token: a token at a time
+behind a context that is in the cache, for one sequence and for several together; and a prompt up to its first token, never
+from the cache. Beside the times stand what is counted: dispatches and submits a step, milliseconds of JavaScript, bytes of weights
+and cache or operations, and the floor that these have on the peaks of this device.`,
+    `  --shape NAME       make a model with random weights: ${SHAPES}
+  --model M          a checkpoint instead; --weights, --kv, --memory, --revision, --endpoint and --deterministic as of generate,
+                     but a made model has q4 weights where nothing else is said
+  --context C,C,…    decode: tokens in the cache before the first that is timed; default 64,512, on a GPU 64,1024,4096
+  --sequences N,N,…  decode: how many decode together; one at each context, more at the first; default 1,2,4,8
+  --tokens N         decode: of each sequence in a round; default 16, on a GPU 64
+  --prompt P,P,…     prefill: tokens of a prompt; default 64,256, on a GPU 64,512,2048
+  --rounds N         rounds of each row, of which the medians are told; default 3, on a GPU 5
+  --json             one JSON object on stdout instead: device, software, agent, version, date, peaks, model, loadMs,
+                     rows [{ms, spread, tokensPerS, hostMs, dispatches, submits, bytes, floorMs, share, …}]`,
   ),
 };

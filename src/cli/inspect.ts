@@ -30,10 +30,15 @@ export function dtypesOf({ tensors }: Inspection): { dtype: string; tensors: num
   return [...sums.values()].sort((a, b) => b.bytes - a.bytes);
 }
 
+/** How much smaller a latent cache is than one of every head's keys and values. */
+function saving(bytes: number, expanded: number): string {
+  return `, ${(100 * (1 - bytes / expanded)).toFixed(1)} % less than the ${formatCount(expanded)} of its keys and values`;
+}
+
 /** The same for people, a line for each fact. */
 export function describe(inspection: Inspection, withTensors: boolean): string {
   const { info, attention, files, tensors } = inspection;
-  const { heads, kvHeads, headDim } = attention;
+  const { heads, kvHeads, headDim, expandedKvBytesPerToken: expanded } = attention;
   const rows: [string, string][] = [
     ["model type", info.modelType],
     ["parameters", `${formatCount(info.parameters)}, ${formatCount(info.activeParameters)} active in one token`],
@@ -45,7 +50,10 @@ export function describe(inspection: Inspection, withTensors: boolean): string {
     ["chat template", info.chatTemplate ? "yes" : "no"],
     ["BOS, end ids", `${info.bosId ?? "none"}, ${info.eosIds.join(" ") || "none"}`],
     ["weights", `${info.weights.format} (${info.weights.reason}), ${formatBytes(info.weights.bytes)} on the GPU`],
-    ["cache", `${info.kv}, ${formatCount(info.kvBytesPerToken)} bytes a token`],
+    [
+      "cache",
+      `${info.kv}, ${formatCount(info.kvBytesPerToken)} bytes a token${expanded === undefined ? "" : saving(info.kvBytesPerToken, expanded)}`,
+    ],
     ["work", `${formatCount(info.flopsPerToken)} FLOPs a token, attention not counted`],
     ...dtypesOf(inspection).map(({ dtype, tensors: count, bytes }, i): [string, string] => {
       return [i === 0 ? "published as" : "", `${dtype}: ${formatCount(count)} tensors, ${formatBytes(bytes)}`];

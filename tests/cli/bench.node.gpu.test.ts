@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { parseReport } from "../../src/bench/index.ts";
+import { parseReport, type DecodeReport } from "../../src/bench/index.ts";
 import { repoRoot } from "../support/shared.ts";
 
 function tessera(args: string[], env: NodeJS.ProcessEnv = {}) {
@@ -34,6 +34,35 @@ describe("tessera bench", () => {
     const { status, stdout } = tessera(["bench", "kernels", "--filter", "add_norm m1", "--quick"]);
     expect(status).toBe(0);
     expect(stdout).toMatch(/Streaming read +[\d.]+ GB\/s\n.*\ncase +ms .*\nadd_norm\/smollm2-135m\/m1 +[\d.]+ /s);
+  });
+
+  it("makes a model and prints one report of its decoding with --json", () => {
+    const flags = "--shape tiny --context 32 --sequences 1,2 --tokens 10 --rounds 1 --json";
+    const { status, stdout, stderr } = tessera(["bench", "decode", ...flags.split(" ")]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout.trimEnd()).not.toContain("\n");
+    const report = JSON.parse(stdout) as DecodeReport;
+    expect(report).toMatchObject({ kind: "tessera decode", agent: `Node ${process.version}`, model: { name: "tiny" } });
+    expect(report.rows.map((r) => [r.context, r.sequences, r.submits])).toEqual([
+      [32, 1, 1],
+      [32, 2, 1],
+    ]);
+  });
+
+  it("prints a table of prefill, of a checkpoint too", () => {
+    const { status, stdout } = tessera(["bench", "prefill", "--model", "demo/public/model", "--prompt", "32"]);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/\ntokens +ms +.*\n32 +[\d.]+ /s);
+  });
+
+  it.each([
+    ["decode --shape nonesuch", /^tessera: There is no shape "nonesuch"[^\n]+smollm2-135m[^\n]+$/],
+    ["decode --tokens 3", /^tessera: tokens is 3; [^\n]+$/],
+    ["prefill --shape tiny --prompt 5000", /^tessera: contextTokens is 5001; [^\n]+2048[^\n]+$/],
+  ])("tells what is wrong with bench %s", (line, message) => {
+    const { status, stdout, stderr } = tessera(["bench", ...line.split(" ")]);
+    expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
+    expect(stderr).toMatch(message);
   });
 
   it("tells a filter that names no case, before it asks for a device", () => {

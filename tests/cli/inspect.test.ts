@@ -1,9 +1,11 @@
-import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { madeTensors } from "../../src/bench/made.ts";
 import { describe as describeForPeople, dtypesOf, reportOf } from "../../src/cli/inspect.ts";
 import { inspectCheckpoint } from "../../src/engine/inspect.ts";
+import { findFamily } from "../../src/models/index.ts";
 import { ArgumentError, SourceError, UnsupportedModelError } from "../../src/index.ts";
 import { fixtureSource, readFixtureJson } from "../support/fixtures.ts";
 
@@ -107,5 +109,76 @@ describe("inspecting what cannot be loaded", () => {
     await writeFile(join(folder, "config.json"), "{");
     await expect(inspectCheckpoint(folder)).rejects.toThrow(/config\.json: is not JSON/);
     await expect(inspectCheckpoint(embedded, { contextTokens: 1e6 })).rejects.toThrow(ArgumentError);
+  });
+});
+
+describe("inspecting a model with latent attention and experts", () => {
+  const heads = 128;
+  const config = {
+    model_type: "deepseek_v3",
+    hidden_size: 64,
+    intermediate_size: 64,
+    moe_intermediate_size: 16,
+    num_hidden_layers: 2,
+    num_attention_heads: heads,
+    num_key_value_heads: heads,
+    qk_nope_head_dim: 128,
+    qk_rope_head_dim: 64,
+    v_head_dim: 128,
+    kv_lora_rank: 512,
+    q_lora_rank: 32,
+    first_k_dense_replace: 1,
+    n_routed_experts: 16,
+    n_shared_experts: 1,
+    num_experts_per_tok: 3,
+    n_group: 4,
+    topk_group: 2,
+    vocab_size: 160,
+    max_position_embeddings: 128,
+    num_nextn_predict_layers: 1,
+  };
+  let folder: string;
+
+  // A header, and a hole for the weights.
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "tessera-latent-"));
+    const { family, json } = findFamily(config);
+    let end = 0;
+    const entries = madeTensors(family.weightTable(family.parseConfig(json))).map(({ name, shape }) => {
+      const begin = end;
+      end += 2 * shape.reduce((a, b) => a * b, 1);
+      return [name, { dtype: "BF16", shape, data_offsets: [begin, end] }];
+    });
+    const header = Buffer.from(JSON.stringify(Object.fromEntries(entries)));
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(header.length));
+    await writeFile(join(folder, "model.safetensors"), Buffer.concat([length, header]));
+    await truncate(join(folder, "model.safetensors"), 8 + header.length + end);
+    await writeFile(join(folder, "config.json"), JSON.stringify(config));
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  it("shows a cache more than 90 % smaller than one of every head's keys and values", async () => {
+    const inspection = await inspectCheckpoint(folder);
+    const { info, attention } = inspection;
+    expect(info.kvBytesPerToken).toBe(2 * (512 + 64) * 2);
+    expect(attention).toEqual({ heads, kvHeads: 1, headDim: 576, expandedKvBytesPerToken: 2 * heads * 320 * 2 });
+    expect(info.kvBytesPerToken).toBeLessThan(0.1 * attention.expandedKvBytesPerToken!);
+    expect(describeForPeople(inspection, false)).toContain("98.6 % less than the");
+  });
+
+  it("counts the experts of one token as active, and none of the modules behind the model", async () => {
+    const { info } = await inspectCheckpoint(folder);
+    const attention = 64 * (32 + 576) + 32 * heads * 192 + 512 * heads * 256 + heads * 128 * 64;
+    const expert = 3 * 64 * 16;
+    const multiplied = 2 * attention + 3 * 64 * 64 + (3 + 1) * expert + 16 * 64 + 160 * 64;
+    expect(info.flopsPerToken).toBe(2 * multiplied);
+    const predictor = attention + (16 + 1) * expert + 16 * 64 + 2 * 64 * 64;
+    expect(info.parameters).toBeGreaterThan(multiplied + predictor + 12 * expert);
+    expect(info.activeParameters - multiplied).toBeLessThan(3000); // norms, and one row of the embedding
+  });
+
+  it("refuses a cache in 8 bits", async () => {
+    await expect(inspectCheckpoint(folder, { kv: "int8" })).rejects.toThrow(/"int8" is not there for latent attention/);
   });
 });

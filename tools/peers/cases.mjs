@@ -227,6 +227,7 @@ export function line({ name, ours, theirs, oursError, theirsError }) {
   return [
     name.padEnd(52),
     ratio.padStart(8),
+    `${ours.toFixed(1)} / ${theirs.toFixed(1)} ms`,
     `ours ${verdict(oursError)}`.padEnd(24),
     `theirs ${verdict(theirsError)}`,
   ].join("  ");

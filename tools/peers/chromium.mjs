@@ -1,10 +1,12 @@
 // node tools/peers/chromium.mjs [FILTER]: Tessera beside onnxruntime-web's WebGPU provider, in one page of a headless Chromium.
+// node tools/peers/chromium.mjs decoder [SHAPE]: the same for a whole decoder.
 import { createReadStream, existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright";
 import { createServer } from "vite";
 import { browserFlags, findBrowser } from "../../scripts/lib/browser.mjs";
 import { HEAD, line } from "./cases.mjs";
+import { HEAD as DECODER_HEAD } from "./decoder-run.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const dist = fileURLToPath(new URL("./node_modules/onnxruntime-web/dist/", import.meta.url));
@@ -45,6 +47,7 @@ async function main() {
     const page = await browser.newPage();
     page.on("pageerror", (error) => console.error(error.message));
     await page.goto(`http://127.0.0.1:${port}/peers.html`);
+    if (filter === "decoder") return await runDecoders(page, process.argv[3] ?? "smollm2-135m");
     console.log(`onnxruntime-web, WebGPU provider, Chromium ${browser.version()}; ${HEAD}`);
     const run = `import("/tools/peers/page.mjs").then((page) => page.run(INDEX, ${JSON.stringify(filter)}))`;
     for (let i = 0; ; i++) {
@@ -59,6 +62,15 @@ async function main() {
     await browser.close();
     await server.close();
   }
+}
+
+/** @param {import("playwright").Page} page @param {string} shape */
+async function runDecoders(page, shape) {
+  console.log(`onnxruntime-web, WebGPU provider; ${DECODER_HEAD}`);
+  await page.exposeFunction("say", (/** @type {string} */ text) => console.log(text));
+  await page.evaluate(
+    `import("/tools/peers/decoder-page.mjs").then((page) => page.runDecoders(${JSON.stringify(shape)}, window.say))`,
+  );
 }
 
 main().catch((error) => {

@@ -4,7 +4,7 @@ import { ours } from "./ours.ts";
 
 /** @type {Promise<any> | undefined} */
 let loading;
-function onnxruntime() {
+export function onnxruntime() {
   const address = "/ort/ort.webgpu.min.mjs";
   loading ??= import(/* @vite-ignore */ address).then((ort) => {
     ort.env.wasm.wasmPaths = "/ort/";
