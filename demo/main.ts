@@ -5,6 +5,7 @@ import {
   type Engine,
   type GenerateOptions,
   type GenerationResult,
+  type LoadProgress,
 } from "../src/index.ts";
 import { write } from "./generate.ts";
 import { builtIn, chosenFiles, droppedSource, ModelSlot, parseAddress, pickFolder, type NamedSource } from "./load.ts";
@@ -46,7 +47,10 @@ async function load(named: NamedSource, returning = false): Promise<void> {
   status(`Loading ${named.name}.`);
   try {
     const meter = new LoadMeter();
-    const engine = await slot.load(named, (progress) => view.showProgress(meter.add(progress)));
+    const engine = await slot.load(named, (progress) => {
+      if (progress.recovering) showRecovery(progress);
+      else view.showProgress(meter.add(progress));
+    });
     if (turn !== loads) return;
     view.showModel(named.name, engine.model);
     view.showStats(engine.stats(), engine.model, null);
@@ -58,6 +62,13 @@ async function load(named: NamedSource, returning = false): Promise<void> {
   } catch (error) {
     if (turn === loads) await failed(error, returning || named === former ? null : former);
   }
+}
+
+/** The engine finds its way back by itself, and what is being written goes on afterwards. */
+function showRecovery({ stage }: LoadProgress): void {
+  status(
+    stage === "ready" ? "The graphics card is back." : "The graphics card was lost. The model is put on it again.",
+  );
 }
 
 /** Another model than before: its own mode, and no memory of what was said. */

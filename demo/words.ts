@@ -99,6 +99,7 @@ const ERRORS: Record<TesseraError["code"], string> = {
   abort: "Cancelled.",
   "no-adapter": "No graphics card is available to this page.",
   "device-lost": "The graphics card stopped answering.",
+  session: "The saved session cannot be used here.",
   worker: "The page's background worker stopped.",
   gpu: "The graphics driver refused a command.",
   "out-of-memory": "The graphics card has too little free memory.",

@@ -56,6 +56,17 @@ describe("Arena", () => {
     expect(arena.bytes).toBe(0);
   });
 
+  it("takes the driver's word: what it refuses is an error with what was needed, and counts for nothing", async () => {
+    const { device, arena } = gpu;
+    await arena.allocate("kv", "held", 100, usage);
+    const pop = device.popErrorScope.bind(device);
+    device.popErrorScope = async () => (await pop()) ?? { message: "no room" };
+    const failure = await arena.allocate("kv", "more", 40, usage).catch((error: unknown) => error);
+    expect(failure).toBeInstanceOf(OutOfMemoryError);
+    expect(failure).toMatchObject({ needed: 40, available: 900 });
+    expect([arena.bytes, arena.byKind()]).toEqual([100, { kv: 100 }]);
+  });
+
   it("refuses to free twice, or what is not its own", async () => {
     const own = await gpu.arena.allocate("kv", "own", 4, usage);
     gpu.arena.free(own);
