@@ -13,6 +13,11 @@ import { findSwiftshader, hasVulkanDriver, hasVulkanLoader } from "./lib/vulkan.
 /** @typedef {{ name: string, missing: string | undefined }} Lane */
 
 const laneLimitMs = 20 * 60_000;
+/** Lanes that leave part of two cores idle, and so run side by side. Two browsers never do. */
+const pairs = [
+  ["dawn-lavapipe", "chromium"],
+  ["dawn-plain", "dawn-swiftshader"],
+];
 const inCi = /^(1|true)$/i.test(process.env["CI"] ?? "");
 
 /** @param {string | undefined} browser @returns {Lane[]} */
@@ -29,8 +34,8 @@ function lanes(browser) {
   /** @type {Lane[]} */
   const all = [
     { name: "pure", missing: undefined },
-    { name: "chromium", missing: noBrowser },
     { name: "dawn-lavapipe", missing: noLavapipe },
+    { name: "chromium", missing: noBrowser },
     { name: "dawn-plain", missing: noLavapipe },
     { name: "dawn-swiftshader", missing: noSwiftshader },
     { name: "e2e", missing: noBrowser },
@@ -48,8 +53,12 @@ function swiftshaderIsMissing(browser) {
   return undefined;
 }
 
-/** @param {string} name @param {string[]} filters @returns {Promise<LaneReport>} */
-async function runLane(name, filters) {
+/**
+ * @param {string} name @param {string[]} filters
+ * @param {boolean} later what it prints comes in one piece at its end @returns {Promise<LaneReport>}
+ */
+async function runLane(name, filters, later) {
+  if (!later) console.log(`\n── ${name} ──`);
   const file = join(root, ".cache/tests", `${name}.json`);
   rmSync(file, { force: true });
   const vitest = join(root, "node_modules/vitest/vitest.mjs");
@@ -61,9 +70,12 @@ async function runLane(name, filters) {
       cwd: root,
       // Who asks for certain files gets them in whatever lane.
       env: { ...process.env, TESSERA_LANE_REPORT: file, ...(filters.length > 0 && { TESSERA_WHOLE_LANES: "1" }) },
-      stdio: ["ignore", "inherit", "inherit"],
+      stdio: ["ignore", later ? "pipe" : "inherit", later ? "pipe" : "inherit"],
     },
   );
+  /** @type {Buffer[]} */
+  const printed = [];
+  for (const stream of [child.stdout, child.stderr]) stream?.on("data", (piece) => printed.push(piece));
   let late = false;
   const stop = setTimeout(() => {
     late = true;
@@ -72,6 +84,7 @@ async function runLane(name, filters) {
   }, laneLimitMs);
   const status = await new Promise((done) => child.once("close", done).once("error", () => done(1)));
   clearTimeout(stop);
+  if (later) process.stdout.write(`\n── ${name} ──\n${Buffer.concat(printed)}`);
 
   /** @type {LaneReport} */
   const report = existsSync(file)
@@ -98,27 +111,26 @@ async function main() {
     throw new Error(`there is no lane ${unknown} here. Lanes: ${all.map((lane) => lane.name).join(", ")}.`);
   }
 
-  /** @type {import("./lib/table.mjs").LaneRow[]} */
-  const rows = [];
-  for (const { name, missing } of all) {
-    if (wanted !== undefined && !wanted.includes(name)) continue;
+  /** @param {Lane} lane @param {boolean} later */
+  const rowOf = async ({ name, missing }, later) => {
     if (missing !== undefined) {
-      rows.push({
-        name,
-        passed: 0,
-        failed: inCi || wanted ? [`the lane could not run: ${missing}`] : [],
-        skipped: [],
-        kernels: {},
-        missing,
-      });
-      continue;
+      const failed = inCi || wanted ? [`the lane could not run: ${missing}`] : [];
+      return { name, passed: 0, failed, skipped: [], kernels: {}, missing };
     }
-    console.log(`\n── ${name} ──`);
-    const report = await runLane(name, positionals);
+    const report = await runLane(name, positionals, later);
     const ran = report.passed + report.failed.length;
     if (ran === 0 && positionals.length === 0) report.failed.push("the lane ran no test");
     if (positionals.length === 0 && report.failed.length === 0) report.failed.push(...tooFewCases(report));
-    rows.push({ name, ...report, missing: undefined });
+    return { name, ...report, missing: undefined };
+  };
+
+  /** @type {import("./lib/table.mjs").LaneRow[]} */
+  const rows = [];
+  const chosen = all.filter(({ name }) => wanted === undefined || wanted.includes(name));
+  while (chosen.length > 0) {
+    const paired = pairs.some((names) => names.every((name, i) => name === chosen[i]?.name));
+    const together = chosen.splice(0, paired ? 2 : 1);
+    rows.push(...(await Promise.all(together.map((lane, i) => rowOf(lane, i < together.length - 1)))));
   }
   if (positionals.length > 0 && rows.every((row) => row.passed + row.failed.length + row.skipped.length === 0)) {
     rows[0]?.failed.push(`no test file matches ${positionals.join(" ")}`);
