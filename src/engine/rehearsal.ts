@@ -191,7 +191,7 @@ function writeScene(gpu: Gpu, batch: Batch, scene: Scene): void {
   const table = new Uint32Array(segments.length * batch.limits.pagesPerSequence * 2);
   let page = 0;
   segments.forEach((segment, slot) => {
-    states.set([segment.length, segment.length, 0, 0, 0], slot * STATE_WORDS);
+    states.set([segment.length, segment.length], slot * STATE_WORDS);
     const from = slot * batch.limits.pagesPerSequence * 2;
     const count = pagesOfSegment(scene, segment);
     for (let i = 0; i < count; i++) table.set([page++, i * pageSize], from + 2 * i);

@@ -49,6 +49,8 @@ struct State {
   token: u32,         // the sampler's last choice
   counter: u32,       // draws made: with the seed, the whole state of the random numbers
   accepted: u32,      // tokens accepted by the last verification
+  regime: u32,        // which of the model's rotary regimes the request has, fixed for its whole life
+  ended: u32,         // 1 once an end token was drawn: what follows is overshoot
 }
 struct Page {
   page: u32,          // physical page of the pool
@@ -62,7 +64,7 @@ const HEADER_BYTES = 256;
 export const ROW_WORDS = 6;
 export const SEGMENT_WORDS = 4;
 export const SAMPLE_WORDS = 4;
-export const STATE_WORDS = 5;
+export const STATE_WORDS = 7;
 /** Entries of a slot's logit bias; OpenAI's API allows as many. */
 export const MAX_BIASES = 300;
 /** A slot's options and its logit bias; the layout is that of kernels/sampling.ts. */

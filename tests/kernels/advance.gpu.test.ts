@@ -21,6 +21,8 @@ describe("advance", () => {
       token: i,
       counter: 2 * i,
       accepted: random.below(9),
+      regime: i % 3,
+      ended: i % 2,
     }));
     // Slots in some order, and two that are not in the batch at all.
     const order = random.permutation(72).slice(0, segments);

@@ -47,15 +47,16 @@ const PROBE: KernelSource = {
       for (var i = 0u; i < batch.copies; i++) { put(copies[i].x, copies[i].y, 0u, 0u, 0u, 0u); }
       for (var i = 0u; i < 2u; i++) {
         let s = states[i];
-        put(s.length, s.position, s.token, s.counter, s.accepted, pages[i * 8u + 1u].page);
+        put(s.length, s.position, s.token, s.counter, s.accepted, s.regime);
+        put(s.ended, pages[i * 8u + 1u].page, 0u, 0u, 0u, 0u);
       }
     }`,
 };
 
 async function probe(plan: BatchPlan, count: number): Promise<number[][]> {
   const slots = [
-    { length: 11, position: 12, token: 13, counter: 14, accepted: 15, pages: [16, 17] },
-    { length: 21, position: 22, token: 23, counter: 24, accepted: 25, pages: [26, 27] },
+    { length: 11, position: 12, token: 13, counter: 14, accepted: 15, regime: 18, ended: 19, pages: [16, 17] },
+    { length: 21, position: 22, token: 23, counter: 24, accepted: 25, regime: 28, ended: 29, pages: [26, 27] },
   ];
   return bench.run(
     { plan, slots },
@@ -73,8 +74,10 @@ async function probe(plan: BatchPlan, count: number): Promise<number[][]> {
 }
 
 const STATES = [
-  [11, 12, 13, 14, 15, 17],
-  [21, 22, 23, 24, 25, 27],
+  [11, 12, 13, 14, 15, 18],
+  [19, 17, 0, 0, 0, 0],
+  [21, 22, 23, 24, 25, 28],
+  [29, 27, 0, 0, 0, 0],
 ];
 
 describe("batch", () => {
@@ -91,7 +94,7 @@ describe("batch", () => {
       ],
       copies: [{ from: 3, to: 2 }],
     };
-    expect(await probe(plan, 14)).toEqual([
+    expect(await probe(plan, 16)).toEqual([
       [5, 3, 2, 1, 0, 0],
       [5, 0, FROM_STATE, ALL_ANCESTORS, 0, 0],
       [1, 0, 7, 1, 1, 0],
@@ -109,7 +112,7 @@ describe("batch", () => {
   });
 
   it("may be empty", async () => {
-    expect(await probe({ segments: [], samples: [], copies: [] }, 3)).toEqual([[0, 0, 0, 0, 0, 0], ...STATES]);
+    expect(await probe({ segments: [], samples: [], copies: [] }, 5)).toEqual([[0, 0, 0, 0, 0, 0], ...STATES]);
   });
 
   it("takes as many rows, segments and samples as its limits", async () => {
@@ -118,7 +121,7 @@ describe("batch", () => {
       samples: Array.from({ length: 64 }, (_, row) => ({ row, slot: row >> 3 })),
       copies: Array.from({ length: 8 }, (_, i) => ({ from: i, to: 100 + i })),
     };
-    const found = await probe(plan, 1 + 64 + 8 + 64 + 8 + 2);
+    const found = await probe(plan, 1 + 64 + 8 + 64 + 8 + 4);
     expect(found[0]).toEqual([64, 8, 64, 8, 0, 0]);
     expect(found[64]).toEqual([7, 7, 7, ALL_ANCESTORS, 7, 0]);
     expect(found[72]).toEqual([7, 56, 8, 0, 0, 0]);

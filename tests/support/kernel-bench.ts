@@ -29,13 +29,12 @@ export const UNTOUCHED = 0x7fdeadbe;
 const POISON = 0x7fc0ffee;
 const GUARD_BYTES = 1024;
 
+/** The words of a slot's state, in order. */
+const STATE_FIELDS = ["length", "position", "token", "counter", "accepted", "regime", "ended"] as const;
+export type SlotState = Record<(typeof STATE_FIELDS)[number], number>;
+
 /** What the host says of one sequence slot. */
-export interface SlotSetup extends SamplingOptions {
-  length?: number;
-  position?: number;
-  token?: number;
-  counter?: number;
-  accepted?: number;
+export interface SlotSetup extends SamplingOptions, Partial<SlotState> {
   /** Physical pages in order. */
   pages?: readonly number[];
   /** [vocab / 32] allowed tokens. */
@@ -140,11 +139,11 @@ export class BenchProgram {
   }
 
   /** What the slots are now. */
-  async states(): Promise<{ length: number; position: number; token: number; counter: number; accepted: number }[]> {
+  async states(): Promise<SlotState[]> {
     const words = await this.words(this.batch.state);
     return Array.from({ length: this.batch.limits.slots }, (_, slot) => {
-      const [length, position, token, counter, accepted] = words.subarray(slot * STATE_WORDS);
-      return { length: length!, position: position!, token: token!, counter: counter!, accepted: accepted! };
+      const state = words.subarray(slot * STATE_WORDS);
+      return Object.fromEntries(STATE_FIELDS.map((field, at) => [field, state[at]])) as SlotState;
     });
   }
 }
@@ -249,8 +248,8 @@ function writeSlots(queue: GPUQueue, batch: Batch, slots: readonly SlotSetup[]):
   }
   const maskBytes = mask.size / batch.limits.slots;
   slots.forEach((slot, i) => {
-    const { length = 0, position = length, token = 0, counter = 0, accepted = 0 } = slot;
-    const words = new Uint32Array([length, position, token, counter, accepted]);
+    const { position = slot.length } = slot;
+    const words = new Uint32Array(STATE_FIELDS.map((field) => ({ ...slot, position })[field] ?? 0));
     queue.writeBuffer(state.buffer, i * words.byteLength, words);
     writeSampling(queue, batch, i, { temperature: 0, ...slot });
     if (counts && slot.counts) queue.writeBuffer(counts.buffer, i * batch.limits.vocabSize * 4, slot.counts);
