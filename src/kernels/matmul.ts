@@ -1,23 +1,14 @@
 import { invariant } from "../base/assert.ts";
-import { rowWords } from "../weights/quant/layout.ts";
 import matmulWgsl from "../../shaders/matmul.wgsl?raw";
 import matmulShuffleWgsl from "../../shaders/matmul_shuffle.wgsl?raw";
 import matmulWideWgsl from "../../shaders/matmul_wide.wgsl?raw";
-import {
-  attachEpilogue,
-  attachInput,
-  epilogueConstants,
-  EPILOGUE_PARAMS,
-  epilogueParams,
-  INPUT_PARAMS,
-  inputParams,
-  type LinearOptions,
-} from "./epilogue.ts";
+import { attachInput, INPUT_PARAMS, inputParams, type LinearOptions } from "./epilogue.ts";
 import type { Graph, Tensor } from "./graph.ts";
 import type { Linear } from "./layer.ts";
+import { dispatchParts } from "./parts.ts";
 import type { MatMulTile } from "./tuning.ts";
 import { unroll } from "./unroll.ts";
-import { block4, blockFragment, partChunks } from "./weights.ts";
+import { block4, partChunks } from "./weights.ts";
 
 /** How a workgroup's lanes share a tile. */
 export interface MatMulShape {
@@ -146,47 +137,19 @@ export function matMulGrid(
 
 /** y = x · Wᵀ for many rows of x (shaders/matmul.wgsl, matmul_wide.wgsl or matmul_shuffle.wgsl). */
 export function matMul(graph: Graph, x: Tensor, out: Tensor, layer: Linear, options: LinearOptions): void {
-  const {
+  const count = graph.count(out.extent);
+  const { name, wgsl, enables, fragments = [], constants, bounds, grid } = variantFor(graph, layer, count);
+  const input = attachInput(graph, options);
+  dispatchParts(graph, out, layer, options, {
     name,
-    wgsl,
-    enables,
-    fragments = [],
-    constants,
-    bounds,
-    grid,
-  } = variantFor(graph, layer, graph.count(out.extent));
-  const [input, epilogue] = [attachInput(graph, options), attachEpilogue(layer, options)];
-  const source = {
-    name: `${name} ${layer.layout}`,
     wgsl: unroll(wgsl, constants),
     ...(enables && { enables }),
-    fragments: [...fragments, blockFragment(layer.layout), ...input.fragments, ...epilogue.fragments],
-    params: { ...INPUT_PARAMS, rowWords: "u32", depth4: "u32", holders: "u32", ...EPILOGUE_PARAMS } as const,
-    bindings: [
-      { name: "x", access: "read", type: "array<vec4f>" },
-      { name: "weights", access: "read", type: "array<vec4u>" },
-      ...input.declared,
-      ...epilogue.declared,
-      { name: "out", access: "read_write", type: "array<f32>" },
-    ] as const,
-    constants: {
-      ...constants,
-      ...epilogueConstants(options),
-      NORM: options.norm !== undefined,
-      GATHER: Boolean(options.gather),
-    },
-  };
-  for (const part of layer.parts) {
-    graph.dispatch(
-      source,
-      {
-        ...inputParams(layer.inFeatures, x, options.norm),
-        rowWords: rowWords(layer.layout, layer.inFeatures),
-        ...bounds,
-        ...epilogueParams(part, out.width, options),
-      },
-      { x, weights: part.weights, ...input.given, ...epilogue.given, out },
-      grid(part.rowCount, graph.count(out.extent)),
-    );
-  }
+    before: [...fragments, ...input.fragments],
+    params: { ...inputParams(layer.inFeatures, x, options.norm), ...bounds },
+    types: INPUT_PARAMS,
+    inputs: { x: { type: "array<vec4f>", tensor: x } },
+    attached: input,
+    constants: { ...constants, NORM: options.norm !== undefined },
+    grid: (rowCount) => grid(rowCount, count),
+  });
 }

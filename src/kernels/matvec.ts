@@ -1,23 +1,14 @@
 import { powerOfTwoAtLeast } from "../base/assert.ts";
-import { rowWords } from "../weights/quant/layout.ts";
 import laneSumsMemory from "../../shaders/fragments/lane_sums_memory.wgsl?raw";
 import laneSumsSubgroups from "../../shaders/fragments/lane_sums_subgroups.wgsl?raw";
 import matvecWgsl from "../../shaders/matvec.wgsl?raw";
-import {
-  attachEpilogue,
-  attachInput,
-  epilogueConstants,
-  EPILOGUE_PARAMS,
-  epilogueParams,
-  INPUT_PARAMS,
-  inputParams,
-  type LinearOptions,
-} from "./epilogue.ts";
+import { attachInput, INPUT_PARAMS, inputParams, type LinearOptions } from "./epilogue.ts";
 import type { Graph, Tensor } from "./graph.ts";
 import type { Linear } from "./layer.ts";
+import { dispatchParts } from "./parts.ts";
 import type { MatVecTile } from "./tuning.ts";
 import { unroll } from "./unroll.ts";
-import { block4, blockFragment, partChunks } from "./weights.ts";
+import { block4, partChunks } from "./weights.ts";
 
 /** The most rows of x that one reading of the weights serves: what accumulators there are registers for. */
 export const MAX_COLUMNS = 8;
@@ -78,43 +69,24 @@ export function matVec(graph: Graph, x: Tensor, out: Tensor, layer: Linear, opti
   const count = graph.count(out.extent);
   const blocks = Math.ceil(layer.inFeatures / (4 * block4(layer.layout)));
   const shape = matVecShape(graph.tuning.matVec, blocks, count, options.norm !== undefined);
-  const [input, epilogue, sums] = [attachInput(graph, options), attachEpilogue(layer, options), laneSums(graph)];
+  const [input, sums] = [attachInput(graph, options), laneSums(graph)];
   // Unrolled over a whole block for one column; for more, whose code is as many times as long, over a part of it.
   const chunks = shape.columns === 1 ? block4(layer.layout) : partChunks(layer.layout);
-  const counts = { ROWS: shape.rows, COLUMNS: shape.columns, CHUNKS: chunks };
-  const source = {
-    name: `matvec ${layer.layout}`,
-    wgsl: unroll(matvecWgsl, counts),
+  dispatchParts(graph, out, layer, options, {
+    name: "matvec",
+    wgsl: unroll(matvecWgsl, { ROWS: shape.rows, COLUMNS: shape.columns, CHUNKS: chunks }),
     ...sums.enables,
-    fragments: [blockFragment(layer.layout), ...input.fragments, ...epilogue.fragments, sums.fragment],
-    params: { ...INPUT_PARAMS, rowWords: "u32", lanes: "u32", slots: "u32", ...EPILOGUE_PARAMS } as const,
-    bindings: [
-      { name: "x", access: "read", type: "array<vec4f>" },
-      { name: "weights", access: "read", type: "array<vec4u>" },
-      ...input.declared,
-      ...epilogue.declared,
-      { name: "out", access: "read_write", type: "array<f32>" },
-    ] as const,
-    constants: {
-      ...matVecConstants(shape),
-      CHUNKS: chunks,
-      ...epilogueConstants(options),
-      NORM: options.norm !== undefined,
-      GATHER: Boolean(options.gather),
+    before: input.fragments,
+    after: [sums.fragment],
+    params: {
+      ...inputParams(layer.inFeatures, x, options.norm),
+      lanes: shape.lanes,
+      slots: shape.pass * shape.slotsAColumn,
     },
-  };
-  for (const part of layer.parts) {
-    graph.dispatch(
-      source,
-      {
-        ...inputParams(layer.inFeatures, x, options.norm),
-        rowWords: rowWords(layer.layout, layer.inFeatures),
-        lanes: shape.lanes,
-        slots: shape.pass * shape.slotsAColumn,
-        ...epilogueParams(part, out.width, options),
-      },
-      { x, weights: part.weights, ...input.given, ...epilogue.given, out },
-      matVecGrid(shape, part.rowCount, count),
-    );
-  }
+    types: INPUT_PARAMS,
+    inputs: { x: { type: "array<vec4f>", tensor: x } },
+    attached: input,
+    constants: { ...matVecConstants(shape), CHUNKS: chunks, NORM: options.norm !== undefined },
+    grid: (rowCount) => matVecGrid(shape, rowCount, count),
+  });
 }

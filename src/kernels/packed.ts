@@ -1,24 +1,16 @@
-import { isDense, rowWords } from "../weights/quant/layout.ts";
+import { isDense } from "../weights/quant/layout.ts";
 import integerDot from "../../shaders/fragments/integer_dot.wgsl?raw";
 import matmulPackedWgsl from "../../shaders/matmul_packed.wgsl?raw";
 import matvecPackedWgsl from "../../shaders/matvec_packed.wgsl?raw";
 import packRowsWgsl from "../../shaders/pack_rows.wgsl?raw";
-import {
-  attachEpilogue,
-  attachInput,
-  epilogueConstants,
-  EPILOGUE_PARAMS,
-  epilogueParams,
-  INPUT_PARAMS,
-  inputParams,
-  type LinearOptions,
-} from "./epilogue.ts";
+import { attachInput, INPUT_PARAMS, inputParams, type LinearOptions } from "./epilogue.ts";
 import type { Graph, Tensor } from "./graph.ts";
 import type { Linear } from "./layer.ts";
 import { matMulGrid, matMulShape } from "./matmul.ts";
 import { laneSums, matVecConstants, matVecGrid, matVecShape } from "./matvec.ts";
+import { dispatchParts, type PartKernel } from "./parts.ts";
 import { unroll } from "./unroll.ts";
-import { block4, blockFragment, partChunks } from "./weights.ts";
+import { block4, partChunks } from "./weights.ts";
 
 /** Columns of x that share a scale. */
 const BLOCK = 32;
@@ -75,96 +67,44 @@ export function linearPacked(graph: Graph, x: Tensor, out: Tensor, layer: Linear
   (few ? matVecPacked : matMulPacked)(graph, rows, out, layer, options);
 }
 
-function matVecPacked(
-  graph: Graph,
-  { ints, scales }: PackedRows,
-  out: Tensor,
-  layer: Linear,
-  options: LinearOptions,
-): void {
+function matVecPacked(graph: Graph, rows: PackedRows, out: Tensor, layer: Linear, options: LinearOptions): void {
   const count = graph.count(out.extent);
   const shape = matVecShape(graph.tuning.matVec, Math.ceil(layer.inFeatures / BLOCK), count, false);
-  const [epilogue, sums] = [attachEpilogue(layer, options), laneSums(graph)];
+  const sums = laneSums(graph);
   const chunks = shape.columns === 1 ? block4(layer.layout) : partChunks(layer.layout);
-  const source = {
-    name: `matvec packed ${layer.layout}`,
+  dispatchParts(graph, out, layer, options, {
+    name: "matvec packed",
     wgsl: unroll(matvecPackedWgsl, { ROWS: shape.rows, COLUMNS: shape.columns, CHUNKS: chunks }),
     ...sums.enables,
-    fragments: [blockFragment(layer.layout), integerDot, ...epilogue.fragments, sums.fragment],
+    before: [integerDot],
+    after: [sums.fragment],
     params: {
-      columns: "u32",
-      rowWords: "u32",
-      lanes: "u32",
-      slots: "u32",
-      vectorChunks: "u32",
-      ...EPILOGUE_PARAMS,
-    } as const,
-    bindings: [
-      { name: "ints", access: "read", type: "array<u32>" },
-      { name: "scales", access: "read", type: "array<vec2f>" },
-      { name: "weights", access: "read", type: "array<vec4u>" },
-      ...epilogue.declared,
-      { name: "out", access: "read_write", type: "array<f32>" },
-    ] as const,
-    constants: {
-      ...matVecConstants(shape),
-      CHUNKS: chunks,
-      ...epilogueConstants(options),
-      GATHER: Boolean(options.gather),
+      columns: layer.inFeatures,
+      lanes: shape.lanes,
+      slots: shape.pass * shape.slotsAColumn,
+      vectorChunks: block4(layer.layout),
     },
-  };
-  for (const part of layer.parts) {
-    graph.dispatch(
-      source,
-      {
-        columns: layer.inFeatures,
-        rowWords: rowWords(layer.layout, layer.inFeatures),
-        lanes: shape.lanes,
-        slots: shape.pass * shape.slotsAColumn,
-        vectorChunks: block4(layer.layout),
-        ...epilogueParams(part, out.width, options),
-      },
-      { ints, scales, weights: part.weights, ...epilogue.given, out },
-      matVecGrid(shape, part.rowCount, count),
-    );
-  }
+    inputs: packedInputs(rows),
+    constants: { ...matVecConstants(shape), CHUNKS: chunks },
+    grid: (rowCount) => matVecGrid(shape, rowCount, count),
+  });
 }
 
-function matMulPacked(
-  graph: Graph,
-  { ints, scales }: PackedRows,
-  out: Tensor,
-  layer: Linear,
-  options: LinearOptions,
-): void {
+function matMulPacked(graph: Graph, rows: PackedRows, out: Tensor, layer: Linear, options: LinearOptions): void {
   const tile = graph.tuning.matMul;
   const { constants } = matMulShape(tile);
-  const epilogue = attachEpilogue(layer, options);
-  const source = {
-    name: `matmul packed ${layer.layout}`,
+  dispatchParts(graph, out, layer, options, {
+    name: "matmul packed",
     wgsl: unroll(matmulPackedWgsl, constants),
-    fragments: [blockFragment(layer.layout), integerDot, ...epilogue.fragments],
-    params: { columns: "u32", rowWords: "u32", wordsABlock: "u32", ...EPILOGUE_PARAMS } as const,
-    bindings: [
-      { name: "ints", access: "read", type: "array<u32>" },
-      { name: "scales", access: "read", type: "array<vec2f>" },
-      { name: "weights", access: "read", type: "array<vec4u>" },
-      ...epilogue.declared,
-      { name: "out", access: "read_write", type: "array<f32>" },
-    ] as const,
-    constants: { ...constants, ...epilogueConstants(options), GATHER: Boolean(options.gather) },
-  };
-  for (const part of layer.parts) {
-    graph.dispatch(
-      source,
-      {
-        columns: layer.inFeatures,
-        rowWords: rowWords(layer.layout, layer.inFeatures),
-        wordsABlock: BLOCK / 4,
-        ...epilogueParams(part, out.width, options),
-      },
-      { ints, scales, weights: part.weights, ...epilogue.given, out },
-      matMulGrid(tile, part.rowCount, graph.count(out.extent)),
-    );
-  }
+    before: [integerDot],
+    params: { columns: layer.inFeatures, wordsABlock: BLOCK / 4 },
+    inputs: packedInputs(rows),
+    constants,
+    grid: (rowCount) => matMulGrid(tile, rowCount, graph.count(out.extent)),
+  });
 }
+
+const packedInputs = ({ ints, scales }: PackedRows): PartKernel["inputs"] => ({
+  ints: { type: "array<u32>", tensor: ints },
+  scales: { type: "array<vec2f>", tensor: scales },
+});
