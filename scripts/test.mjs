@@ -12,12 +12,9 @@ import { findSwiftshader, hasVulkanDriver, hasVulkanLoader } from "./lib/vulkan.
 /** @typedef {import("./lib/reporter.mjs").LaneReport} LaneReport */
 /** @typedef {{ name: string, missing: string | undefined }} Lane */
 
-const laneLimitMs = 20 * 60_000;
-/** Lanes that leave part of two cores idle, and so run side by side. Two browsers never do. */
-const pairs = [
-  ["dawn-lavapipe", "chromium"],
-  ["dawn-plain", "dawn-swiftshader"],
-];
+const laneLimitMs = 25 * 60_000;
+/** Lanes with a browser, one after another, beside all others, one after another: together they fill two cores. */
+const withBrowser = new Set(["chromium", "e2e"]);
 const inCi = /^(1|true)$/i.test(process.env["CI"] ?? "");
 
 /** @param {string | undefined} browser @returns {Lane[]} */
@@ -127,11 +124,20 @@ async function main() {
   /** @type {import("./lib/table.mjs").LaneRow[]} */
   const rows = [];
   const chosen = all.filter(({ name }) => wanted === undefined || wanted.includes(name));
-  while (chosen.length > 0) {
-    const paired = pairs.some((names) => names.every((name, i) => name === chosen[i]?.name));
-    const together = chosen.splice(0, paired ? 2 : 1);
-    rows.push(...(await Promise.all(together.map((lane, i) => rowOf(lane, i < together.length - 1)))));
-  }
+  const queues = [
+    chosen.filter(({ name }) => withBrowser.has(name)),
+    chosen.filter(({ name }) => !withBrowser.has(name)),
+  ];
+  const both = queues.every((lanes) => lanes.length > 0);
+  await Promise.all(
+    queues.map(async (lanes, i) => {
+      // Of two that print at once, one waits.
+      for (const lane of lanes) rows.push(await rowOf(lane, both && i > 0));
+    }),
+  );
+  rows.sort(
+    (a, b) => chosen.findIndex((lane) => lane.name === a.name) - chosen.findIndex((lane) => lane.name === b.name),
+  );
   if (positionals.length > 0 && rows.every((row) => row.passed + row.failed.length + row.skipped.length === 0)) {
     rows[0]?.failed.push(`no test file matches ${positionals.join(" ")}`);
   }

@@ -2,7 +2,8 @@
 // times GROUP heads of a key head, so that a tile of keys and values is loaded once for all of them. Online softmax.
 //
 // q:    [rows, HEADS, HEAD_DIM] f32, rotated
-// pool: this layer's pages, read through the page table; a tile of KEYS keys lies in one page
+// pool: this layer's pages, read through the page table; a tile of KEYS keys lies in one page. Queries, keys and values may be
+//       elsewhere: placeOf, query4, keyTile4 and valueTile4 are a fragment's, fragments/tile_pages.wgsl as a rule
 // out:  [rows, HEADS, VALUE_DIM] f32. EMIT: partial results, [rows, HEADS, VALUE_DIM + 4] f32: O, m, l, 0, 0
 // grid: (KV_HEADS · ⌈heads of a group / GROUP⌉ · ⌈VALUE_DIM / 256⌉, at least Σ ⌈rows of a segment / TOKENS⌉), LANES lanes
 //
@@ -26,8 +27,17 @@ var<workgroup> entries: array<Tile4, KEYS * STRIDE>;   // keys [KEYS][STRIDE], t
 var<workgroup> weights: array<vec4f, KEYS * FOURS>;    // exp(s − m), four rows together
 var<workgroup> scales: array<vec2f, select(1u, KEYS, SCALED)>;
 
+// A segment's keys.
+struct Place {
+  at: u32,         // what pageOf finds them by
+  least: u32,      // of its sequence only [least, limit)
+  limit: u32,
+}
+
 struct Tile {
-  slot: u32,
+  at: u32,         // as in Place
+  least: u32,
+  limit: u32,
   firstRow: u32,
   tokens: u32,
   kvHead: u32,
@@ -61,7 +71,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
     index -= tiles;
   }
   if (s >= batch.segments) { return; }
-  let tile = tileOf(group.x, segments[s], index * TOKENS);
+  let tile = tileOf(group.x, s, index * TOKENS);
   let sight = sightOf(tile, lane / 16u * 4u);
 
   var top = vec4f(LOWEST);
@@ -71,7 +81,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   var o2 = mat4x4f();
   var o3 = mat4x4f();
   for (var first = tile.begin / KEYS * KEYS; first < tile.end; first += KEYS) {
-    let page = pageOf(tile.slot, first);
+    let page = pageOf(tile.at, first);
     let entry = entryOf(page.page, first, tile.kvHead);
     let scores = scoreKeys(lane, tile, first, entry);
     let low = maskedScores(scores[0], lane % 16u, tile, sight, first, page.base);
@@ -96,13 +106,17 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   write(tile, i + 3u, column, vec2f(top.w, total.w), mat4x4f(o0[3], o1[3], o2[3], o3[3]));
 }
 
-fn tileOf(x: u32, segment: Segment, firstToken: u32) -> Tile {
+fn tileOf(x: u32, s: u32, firstToken: u32) -> Tile {
+  let segment = segments[s];
+  let place = placeOf(s);
   let perGroup = HEADS / KV_HEADS;
   let parts = (perGroup + GROUP - 1u) / GROUP;
   let part = x / CHUNKS % parts;
   let state = states[segment.slot];
   var tile = Tile();
-  tile.slot = segment.slot;
+  tile.at = place.at;
+  tile.least = place.least;
+  tile.limit = place.limit;
   tile.firstRow = segment.first + firstToken;
   tile.tokens = min(TOKENS, segment.count - firstToken);
   tile.kvHead = x / CHUNKS / parts;
@@ -111,14 +125,14 @@ fn tileOf(x: u32, segment: Segment, firstToken: u32) -> Tile {
   tile.chunk = x % CHUNKS;
   tile.start = state.length;
   tile.own = state.length + rows[tile.firstRow].offset;
-  tile.begin = firstSeen(tile.own);
-  tile.end = select(state.length + segment.count, tile.own + tile.tokens, params.causal == 1u);
+  tile.begin = firstSeen(tile, tile.own);
+  tile.end = min(tile.limit, select(state.length + segment.count, tile.own + tile.tokens, params.causal == 1u));
   tile.position = state.position + rows[tile.firstRow].offset;
   return tile;
 }
 
-fn firstSeen(own: u32) -> u32 {
-  return own + 1u - min(own + 1u, params.window);
+fn firstSeen(tile: Tile, own: u32) -> u32 {
+  return max(tile.least, own + 1u - min(own + 1u, params.window));
 }
 
 // Row i of a tile is head i % GROUP of token i / GROUP.
@@ -133,8 +147,8 @@ fn sightOf(tile: Tile, i: u32) -> Sight {
   let r = min(vec4u(tile.firstRow) + tokens, vec4u(last));
   let h = vec4u(tile.firstHead) + (vec4u(i) + vec4u(0u, 1u, 2u, 3u)) % GROUP;
   return Sight(
-    vec4u(firstSeen(own.x), firstSeen(own.y), firstSeen(own.z), firstSeen(own.w)),
-    select(vec4u(tile.end), own + 1u, params.causal == 1u),
+    vec4u(firstSeen(tile, own.x), firstSeen(tile, own.y), firstSeen(tile, own.z), firstSeen(tile, own.w)),
+    min(vec4u(tile.limit), select(vec4u(tile.end), own + 1u, params.causal == 1u)),
     vec4u(rows[r.x].ancestors, rows[r.y].ancestors, rows[r.z].ancestors, rows[r.w].ancestors),
     vec4u(tile.position) + tokens,
     vec4f(slopeOf(h.x), slopeOf(h.y), slopeOf(h.z), slopeOf(h.w)),
@@ -178,8 +192,7 @@ fn loadQueries(lane: u32, tile: Tile, d: u32, width: u32) {
     let row = i / SLICE4;
     var query = vec4f(0.0);
     if (isRow(tile, row)) {
-      let at = ((tile.firstRow + row / GROUP) * HEADS + tile.firstHead + row % GROUP) * DIM4;
-      query = q[at + d + x] * params.scale;
+      query = query4(tile.firstRow + row / GROUP, tile.firstHead + row % GROUP, d + x) * params.scale;
     }
     queries[row * STRIDE + x] = query;
   }
@@ -192,7 +205,7 @@ fn loadKeys(lane: u32, tile: Tile, first: u32, entry: u32, d: u32, width: u32) {
     if (x >= width) { continue; }
     let t = i / SLICE4;
     var key = Tile4();
-    if (isSeen(tile, first + t)) { key = cacheTile4((entry + t) * HEAD_DIM + 4u * (d + x)); }
+    if (isSeen(tile, first + t)) { key = keyTile4(entry + t, tile.kvHead, d + x); }
     entries[t * STRIDE + x] = key;
   }
   if (SCALED && d == 0u && lane < KEYS) {
@@ -220,7 +233,7 @@ fn maskedScores(raw: vec4f, t: u32, tile: Tile, sight: Sight, first: u32, base: 
     s -= sight.slopes * away;
   }
   let diagonal = first + KEYS > min(tile.end, tile.own + 1u);
-  let edge = first < firstSeen(tile.own + tile.tokens - 1u);
+  let edge = first < firstSeen(tile, tile.own + tile.tokens - 1u);
   let tree = first + KEYS > tile.start && first < tile.start + 32u;
   if (diagonal || edge || tree) {
     let inside = (vec4u(index) >= sight.begin) & (vec4u(index) < sight.end);
@@ -256,7 +269,7 @@ fn addValues(lane: u32, sum: mat4x4f, tile: Tile, first: u32, entry: u32, column
       let v = tile.chunk * 64u + column + i % 16u;
       var value = Tile4();
       if (isSeen(tile, first + t) && v < VALUE4) {
-        value = cacheTile4(params.valueOffset + (entry + t) * VALUE_DIM + 4u * v);
+        value = valueTile4(entry + t, tile.kvHead, v);
       }
       entries[i] = value;
     }
@@ -278,11 +291,13 @@ fn write(tile: Tile, i: u32, lane: u32, stats: vec2f, sums: mat4x4f) {
   if (!isRow(tile, i)) { return; }
   let head = tile.firstHead + i % GROUP;
   let at = ((tile.firstRow + i / GROUP) * HEADS + head) * RECORD4;
+  if (EMIT && tile.chunk == 0u && lane == 0u) { out[at + VALUE4] = vec4f(stats, 0.0, 0.0); }
+  // A partial result over no keys has no sums: nobody reads them.
+  if (EMIT && stats.y == 0.0) { return; }
   writeColumn(tile, at, lane, stats, head, sums[0]);
   if (COLUMNS > 1u) { writeColumn(tile, at, lane + 16u, stats, head, sums[1]); }
   if (COLUMNS > 2u) { writeColumn(tile, at, lane + 32u, stats, head, sums[2]); }
   if (COLUMNS > 3u) { writeColumn(tile, at, lane + 48u, stats, head, sums[3]); }
-  if (EMIT && tile.chunk == 0u && lane == 0u) { out[at + VALUE4] = vec4f(stats, 0.0, 0.0); }
 }
 
 fn writeColumn(tile: Tile, at: u32, column: u32, stats: vec2f, head: u32, sum: vec4f) {

@@ -5,7 +5,8 @@
 //          params.rowStart + h · params.rowStep
 // out:     [rows, params.outWidth] f32; head h's results start at h · params.outStep
 // grid:    (⌈N / 8⌉, ⌈rows / TILE⌉, heads), 64 lanes: 8 along K for each of 8 results. A weight is read once for TILE rows;
-//          every result is summed in the same order whatever TILE is.
+//          every result is summed in the same order whatever TILE is. Tiles that `skips` names are left out; one more along x
+//          where four elements behind each head's go along as they are.
 const ALONG: u32 = 8u;
 
 var<workgroup> partial: array<f32, 64u * TILE>;
@@ -16,6 +17,11 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   if (first >= batch.rows) { return; }
   let last = batch.rows - 1u;
   let head = group.z;
+  if (group.x * ALONG >= params.count) {
+    copyRest(lane, first, head);
+    return;
+  }
+  if (skips(first)) { return; }
   let k = lane % ALONG;
   let n = group.x * ALONG + lane / ALONG;
   // Results past the last repeat it and are not stored: the barrier needs every lane.
@@ -44,4 +50,12 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
     for (var i = 0u; i < ALONG; i++) { sum += partial[base + i]; }
     if (n < params.count) { out[(first + m) * params.outWidth + head * params.outStep + n] = sum; }
   }
+}
+
+// What follows a head's elements of x, put behind its results.
+fn copyRest(lane: u32, first: u32, head: u32) {
+  let m = first + lane / 4u;
+  if (lane >= 4u * TILE || m >= batch.rows) { return; }
+  let at = (m * params.xWidth + head * params.xStep + params.columns) / 4u;
+  out[m * params.outWidth + head * params.outStep + params.count + lane % 4u] = x[at][lane % 4u];
 }

@@ -7,7 +7,8 @@
 // out:     [rows, params.outWidth] f32; head h's results start at h · params.outStep
 // grid:    (⌈N / 64⌉, ⌈rows / TILE⌉, heads), 64 lanes: 16 along N with four columns each, 4 along K. A weight is read once
 //          for TILE rows; every result is summed in the same order whatever TILE is. One more along x where what follows a
-//          head's elements is turned and put behind its results (fragments/latent_turn.wgsl).
+//          head's elements is turned and put behind its results (fragments/latent_turn.wgsl). Tiles that `skips` names are left
+//          out otherwise.
 const ACROSS: u32 = 16u;
 const ALONG: u32 = 4u;
 
@@ -23,6 +24,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
     turnRest(lane, first, head);
     return;
   }
+  if (skips(first)) { return; }
   let part = lane / ACROSS;
   let n4 = group.x * ACROSS + lane % ACROSS;
   // Columns past the last repeat it and are not stored: the barrier needs every lane.

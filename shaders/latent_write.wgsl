@@ -22,6 +22,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
 
   let index = states[row.slot].length + row.offset;
   let position = states[row.slot].position + row.offset;
+  let regime = regimeOf(row.slot);
   let entry = latentAt(pageOf(row.slot, index).page, index);
   for (var i = lane; i < params.rank4 + ROPE / 4u; i += LANES) {
     let at = source + 4u * i;
@@ -37,7 +38,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
         kv[start + partnerOf(e + 2u)],
         kv[start + partnerOf(e + 3u)],
       );
-      v = rotated(v, partner, e, position);
+      v = rotated(v, partner, e, position, regime);
     }
     cacheStore4(entry + 4u * i, v, 0u);
   }

@@ -3,6 +3,7 @@
 // qkv:  [rows, (HEADS + KV_HEADS) · HEAD_DIM + KV_HEADS · VALUE_DIM] f32: queries, keys, values
 // gain: NORM only: [HEAD_DIM] f32 for all heads, or [heads, HEAD_DIM]. Each head, or with WHOLE_ROW all of them together, is
 //       normalised first: RMSNorm (Zhang & Sennrich 2019), or LayerNorm without a bias where CENTRED
+//       CLIPPED: then queries, keys and values are cut to ± params.clip
 // q:    [rows, HEADS · HEAD_DIM] f32, rotated, times params.queryScale
 // pool: this layer's pages (fragments/entry_write.wgsl); the row's place is found from the page table
 // grid: (⌈items / PER_GROUP⌉, rows), LANES lanes. An item is a query head, or a key and value of one head: UNITS lanes, each
@@ -40,7 +41,9 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
     own = (own - norm.x) * norm.y * gain4(gains + vec4u(e, e + 1u, e + 2u, e + 3u));
     partner = (partner - norm.x) * norm.y * gain4(gains + partners);
   }
-  let turned = rotated(own, partner, e, states[row.slot].position + row.offset);
+  own = clipped(own);
+  partner = clipped(partner);
+  let turned = rotated(own, partner, e, states[row.slot].position + row.offset, regimeOf(row.slot));
 
   if (holdsOwn && head < HEADS) { writeQuery(((m * HEADS + head) * HEAD_DIM + e) / 4u, turned * params.queryScale); }
   if (ENTRIES) {
@@ -48,10 +51,15 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
     var value = vec4f(0.0);
     if (holdsEntry && e < VALUE_DIM) {
       let at = m * WIDTH + (HEADS + KV_HEADS) * HEAD_DIM + (head - HEADS) * VALUE_DIM + e;
-      value = vec4f(qkv[at], qkv[at + 1u], qkv[at + 2u], qkv[at + 3u]);
+      value = clipped(vec4f(qkv[at], qkv[at + 1u], qkv[at + 2u], qkv[at + 3u]));
     }
     writeEntry(lane, holdsEntry, row, head - HEADS, turned, value);
   }
+}
+
+fn clipped(v: vec4f) -> vec4f {
+  if (!CLIPPED) { return v; }
+  return clamp(v, vec4f(-params.clip), vec4f(params.clip));
 }
 
 // What a norm takes off and multiplies with: (mean, 1 / deviation) of this lane's head, or of all heads of the row.

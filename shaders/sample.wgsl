@@ -13,6 +13,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   let s = group.y;
   if (s >= batch.samples) { return; }
   let slot = samples[s].slot;
+  if (states[slot].ended == 1u) { return; }
   let greedy = options[slot].temperature <= 0.0;
   let scale = inverseTemperature(options[slot].temperature);
 

@@ -14,7 +14,7 @@ fn turnRest(lane: u32, first: u32, head: u32) {
       x[start + partnerOf(e + 3u)],
     );
     let row = rows[m];
-    let turned = rotated(own, partner, e, states[row.slot].position + row.offset);
+    let turned = rotated(own, partner, e, states[row.slot].position + row.offset, regimeOf(row.slot));
     out[(m * params.outWidth + head * params.outStep + params.columns + e) / 4u] = turned;
   }
 }

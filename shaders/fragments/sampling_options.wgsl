@@ -15,7 +15,7 @@ struct Options {
   penalties: u32,       // 1: some of the three above are on, and tokens are counted
   topN: u32,            // log-probabilities wanted beside the chosen token's; 0: none at all
   biases: u32,
-  unused: array<u32, 5>,
+  ends: array<u32, 5>,  // tokens that end the sequence; NO_TOKEN past them
   bias: array<Bias, 300>,
 }
 
@@ -25,6 +25,12 @@ const IN_PROMPT: u32 = 0x80000000u;
 // What logits are divided by. Below 1e-6 a draw is greedy but for ties, and logits / temperature would overflow.
 fn inverseTemperature(temperature: f32) -> f32 {
   return select(1.0 / max(temperature, 1e-6), 1.0, temperature <= 0.0);
+}
+
+fn isEnd(slot: u32, token: u32) -> bool {
+  var found = false;
+  for (var i = 0u; i < 5u; i++) { found = found || options[slot].ends[i] == token; }
+  return found && token != NO_TOKEN;
 }
 
 // Not a comparison with x != x: WGSL may assume that there is no NaN.

@@ -115,7 +115,7 @@ export class Engine {
    * A long system prompt is so prefilled once ever; a generation goes on another day:
    *
    *     const { ids, seed } = await engine.generate(prompt, { maxTokens: 100 }).result;
-   *     const bytes = await engine.saveSession([...prompt, ...ids], { seed, drawn: ids.length });
+   *     const bytes = await engine.saveSession([...prompt, ...ids], { seed, drawn: ids.length, maxTokens: 100 });
    *     // … after a reload
    *     const { ids: all, seed, drawn } = await engine.restoreSession(bytes);
    *     engine.generate(all, { seed, drawn, maxTokens: 100 });
@@ -126,7 +126,7 @@ export class Engine {
     input: string | number[] | ChatMessage[],
     options: SaveSessionOptions = {},
   ): Promise<Uint8Array<ArrayBuffer>> {
-    refuseUnknown("saveSession", options, ["seed", "drawn", "cacheSalt", "signal"]);
+    refuseUnknown("saveSession", options, ["maxTokens", "seed", "drawn", "cacheSalt", "signal"]);
     const { signal, ...rest } = options;
     return this.port.saveSession(input, rest, signal);
   }
@@ -146,14 +146,14 @@ export class Engine {
 
   /**
    * Logits after each of the ids, [rows, vocab] row-major f32; row i is for the token after ids[i].
-   * `rows`: the last one (default), all, or [from, to).
+   * `rows`: the last one (default), all, or [from, to). The rotary regime (`model.regimes`) is that of so many ids.
    */
   async logits(ids: number[], options: ReadOptions & { rows?: RowRange } = {}): Promise<Float32Array> {
     refuseUnknown("logits", options, ["rows", "signal"]);
     return this.port.logits(ids, options.rows ?? "last", options.signal);
   }
 
-  /** Natural-log probabilities, [ids.length − 1] f32: element i − 1 is that of ids[i] given ids[0 … i − 1]. */
+  /** Natural-log probabilities, [ids.length − 1] f32: element i − 1 is that of ids[i] given ids[0 … i − 1]. Regime as for `logits`. */
   async score(ids: number[], options: ReadOptions = {}): Promise<Float32Array> {
     refuseUnknown("score", options, ["signal"]);
     return this.port.score(ids, options.signal);

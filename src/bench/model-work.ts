@@ -13,8 +13,16 @@ export interface ModelWork {
   /** Operations of the linear layers for one row without its head, and of the head for one row; an fma is two. */
   readonly flopsPerRow: number;
   readonly headFlops: number;
-  /** For each layer: bytes that a cached token takes, operations of a row on one, and how many a row sees at most. */
-  readonly layers: readonly { readonly entryBytes: number; readonly entryFlops: number; readonly window: number }[];
+  /**
+   * For each layer: bytes that a cached token takes, operations of a row on one, those of a prompt's row where they are fewer,
+   * and how many a row sees at most.
+   */
+  readonly layers: readonly {
+    readonly entryBytes: number;
+    readonly entryFlops: number;
+    readonly promptFlops?: number;
+    readonly window: number;
+  }[];
 }
 
 /** Counts a model whose files have been read. */
@@ -41,6 +49,8 @@ export function workOf({ family, config, plan, kv }: ReadCheckpoint): ModelWork 
   const layers = Array.from({ length: spec.layers }, (_, i) => ({
     entryBytes: entryBytes(spec, kv),
     entryFlops: entryFlops(spec, heads),
+    // Latents are expanded into keys and values of heads, by the matrix that decode steps absorb: once a token as well.
+    ...(spec.kind === "latent" && { promptFlops: 2 * spec.expanded }),
     window: (spec.kind === "kv" ? spec.windows?.[i] : undefined) ?? Infinity,
   }));
   return { weights, gatheredBytes, flopsPerRow, headFlops, layers };
@@ -85,7 +95,7 @@ export function prefillWork(work: ModelWork, tokens: number): Work {
   let flops = tokens * work.flopsPerRow + work.headFlops;
   for (const layer of work.layers) {
     bytes += tokens * layer.entryBytes;
-    flops += layer.entryFlops * visible(tokens, layer.window);
+    flops += (layer.promptFlops ?? layer.entryFlops) * visible(tokens, layer.window);
   }
   return { bytes, flops };
 }

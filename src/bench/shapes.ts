@@ -77,6 +77,16 @@ export interface LatentShape {
   readonly heads: number;
   readonly rank: number;
   readonly ropeDim: number;
+  /** Elements of a head's key that do not rotate, and of its value. */
+  readonly nope: number;
+  readonly valueDim: number;
 }
 
-export const DEEPSEEK_V2_LITE: LatentShape = { name: "deepseek-v2-lite", heads: 16, rank: 512, ropeDim: 64 };
+export const DEEPSEEK_V2_LITE: LatentShape = {
+  name: "deepseek-v2-lite",
+  heads: 16,
+  rank: 512,
+  ropeDim: 64,
+  nope: 128,
+  valueDim: 128,
+};

@@ -122,7 +122,7 @@ const FLAGS: Record<Exclude<Command, "bench">, FlagTable> = {
   },
   logits: { ...MODEL, memory: text, ids: text, out: text },
   perplexity: { ...MODEL, memory: text, text, json: flag },
-  inspect: { ...MODEL, tensors: flag, json: flag },
+  inspect: { ...MODEL, memory: text, tensors: flag, json: flag },
 };
 
 const MODEL_BENCH = { ...LOAD, memory: text, shape: text, rounds: text, json: flag };

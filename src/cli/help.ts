@@ -12,15 +12,15 @@ const GENERATE = `tessera generate   --model M (--prompt TEXT | --ids 1,2,3 | --
                    [--temperature T] [--seed S] [--top-k K] [--top-p P] [--stop TEXT]… [--n N] [--weights W] [--kv K] [--json]`;
 const LOGITS = "tessera logits     --model M --ids 1,2,3 --out FILE.safetensors [--weights W] [--kv K]";
 const PERPLEXITY = "tessera perplexity --model M --text FILE [--weights W] [--kv K] [--json]";
-const INSPECT = "tessera inspect    --model M [--tensors] [--json]";
+const INSPECT = "tessera inspect    --model M [--weights W] [--memory BYTES] [--tensors] [--json]";
 
 const BENCH = `tessera bench      kernels [--filter WORDS] [--quick | --full] [--json]
                    decode [--model M | --shape NAME] [--context 64,512] [--sequences 1,2,4,8] [--tokens N] [--json]
                    prefill [--model M | --shape NAME] [--prompt 64,256] [--json]`;
 
 const MODEL = `  --model M          a folder with config.json, tokenizer.json and *.safetensors: its path, its URL, or a Hub id org/name
-  --weights W        resident weights: published (default), auto, f32, bf16, f16,
-                     q8 or q4 (quantised while loading, 32 weights to a scale)
+  --weights W        resident weights: published (default), f32, bf16, f16, q8 or q4 (quantised while loading, 32 weights
+                     to a scale), or auto: the most bits that fit, as published, q8 or q4
   --kv K             format of the cache: f32, f16, int8; default f32 for f32 weights, else f16
   --deterministic    the same request gives the same bits in any company; slower prompts
   --context N        tokens that one sequence may hold; default the checkpoint's own, at most 4096
@@ -105,6 +105,7 @@ ${MEMORY}
     INSPECT,
     `Says what a checkpoint is, from its JSON files and the headers of its weights. Needs no GPU.`,
     `${MODEL}
+${MEMORY}; with --weights auto: what is chosen for
   --tensors          list every tensor too
   --json             one JSON object on stdout instead: the fields of Engine.model; heads, kvHeads, headDim; files, dtypes
                      and, with --tensors, tensors`,

@@ -39,6 +39,7 @@ function saving(bytes: number, expanded: number): string {
 export function describe(inspection: Inspection, withTensors: boolean): string {
   const { info, attention, files, tensors } = inspection;
   const { heads, kvHeads, headDim, expandedKvBytesPerToken: expanded } = attention;
+  const regimes = info.regimes?.map(formatCount).join(", ");
   const rows: [string, string][] = [
     ["model type", info.modelType],
     ["parameters", `${formatCount(info.parameters)}, ${formatCount(info.activeParameters)} active in one token`],
@@ -46,6 +47,7 @@ export function describe(inspection: Inspection, withTensors: boolean): string {
     ["heads", `${heads === null ? "" : `${heads}, `}${kvHeads} of keys and values, ${headDim} wide`],
     ["vocabulary", formatCount(info.vocabSize)],
     ["context", `${formatCount(info.contextTokens)} tokens, made for ${formatCount(info.trainedContextTokens)}`],
+    ...(regimes ? [["rotary regimes", `for requests of up to ${regimes} tokens`] satisfies [string, string]] : []),
     ["tokenizer", info.tokenizer ? "yes" : "no: token ids only"],
     ["chat template", info.chatTemplate ? "yes" : "no"],
     ["BOS, end ids", `${info.bosId ?? "none"}, ${info.eosIds.join(" ") || "none"}`],

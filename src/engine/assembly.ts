@@ -1,24 +1,24 @@
 /** A model on a device: everything that is lost with the device, and made anew on another. */
-import { powerOfTwoAtLeast } from "../base/assert.ts";
-import { AbortError, GpuError, SourceError, TesseraError } from "../base/errors.ts";
+import { AbortError, GpuError, SourceError, TesseraError, UnsupportedError } from "../base/errors.ts";
 import { Usage } from "../gpu/arena.ts";
 import { openGpu, type Gpu } from "../gpu/device.ts";
 import { createBatch, type Range } from "../kernels/batch.ts";
 import { Pipelines } from "../kernels/define.ts";
 import type { RopeTable } from "../kernels/rope.ts";
 import { tuningFor, type Tuning } from "../kernels/tuning.ts";
-import type { Family, ModelConfig } from "../models/family.ts";
 import { ropeTables } from "../models/rope.ts";
 import { openNotes } from "../store/notes.ts";
-import { createCache, poolWindows, type PoolPlan } from "./cache.ts";
+import { isDense } from "../weights/quant/layout.ts";
+import { createCache } from "./cache.ts";
 import type { ReadCheckpoint } from "./inspect.ts";
 import { WeightStore } from "./loader.ts";
 import type { EngineTuning, LoadOptions } from "./options.ts";
-import { windowPages } from "./paging.ts";
 import type { LoadProgress } from "./port.ts";
 import type { Assembly } from "./recovery.ts";
+import { Regimes } from "./regimes.ts";
 import { Routing } from "./routing.ts";
 import { Runner } from "./runner.ts";
+import { sizesOf } from "./sizes.ts";
 import { tunedFor } from "./trial.ts";
 
 /** What an assembly is made from; it outlives devices. The weights are read from the checkpoint's files each time. */
@@ -35,48 +35,6 @@ export interface Making {
   readonly like?: Pick<Assembly, "pages" | "digest">;
 }
 
-/** Sizes of steps and of the pool, the same on every device. */
-export interface Sizes {
-  readonly rows: number;
-  readonly readRows: number;
-  readonly slots: number;
-  readonly pageSize: number;
-  readonly pagesPerSequence: number;
-  /** What is wanted of the cache. */
-  readonly pools: readonly PoolPlan[];
-  /** Steps under way. */
-  readonly lookAhead: number;
-}
-
-const DEFAULT_SLOTS = 8;
-const DEFAULT_ROWS = 256;
-const DEFAULT_LOOK_AHEAD = 3;
-/** Logits of one reading step, on the GPU and again on their way to the host. */
-const READ_BYTES = 4 << 20;
-
-export function sizesOf({ family, config, contextTokens, tuning }: Parts): Sizes {
-  const cache = family.cacheSpec(config);
-  const pageSize = tuning.pageSize ?? (cache.kind === "latent" || cache.headDim <= 64 ? 64 : 32);
-  const rows = powerOfTwoAtLeast(Math.min(tuning.maxRows ?? DEFAULT_ROWS, contextTokens));
-  const slots = tuning.slots ?? DEFAULT_SLOTS;
-  const pagesPerSequence = Math.ceil(contextTokens / pageSize);
-  const poolTokens = tuning.poolTokens ?? Math.max(contextTokens, Math.min(4 * contextTokens, 16384));
-  const wanted = Math.ceil(poolTokens / pageSize);
-  return {
-    rows,
-    readRows: Math.max(1, Math.min(64, rows, Math.floor(READ_BYTES / (config.vocabSize * 4)))),
-    slots,
-    pageSize,
-    pagesPerSequence,
-    // Behind a window a sequence has few pages; beyond those of all slots there is only what was cached.
-    pools: poolWindows(cache, contextTokens).map((window) => {
-      const least = Math.min(pagesPerSequence, windowPages(window, rows, pageSize));
-      return { window, least, wanted: window < Infinity ? Math.min(wanted, slots * least) : wanted };
-    }),
-    lookAhead: tuning.lookAhead ?? DEFAULT_LOOK_AHEAD,
-  };
-}
-
 /**
  * Opens a device and puts the model on it. Whatever fails, nothing stays allocated.
  * @throws AbortError; DeviceLostError if the device is lost meanwhile; what files, memory and adapters may throw
@@ -89,6 +47,7 @@ export async function assemble(parts: Parts, making: Making): Promise<Assembly> 
   let gpu: Gpu | undefined;
   try {
     gpu = await openGpu(parts.options);
+    requirePackedIntegers(gpu, parts);
     check();
     return await furnish(gpu, parts, making);
   } catch (error) {
@@ -98,6 +57,17 @@ export async function assemble(parts: Parts, making: Making): Promise<Assembly> 
     check(); // whatever an abort made fail, it was the abort
     throw reason;
   }
+}
+
+/** 8- and 4-bit weights and int8 pages are unpacked by functions of WGSL that older browsers do not have. */
+function requirePackedIntegers({ info }: Gpu, { plan, kv }: Parts): void {
+  if (info.packedDot) return;
+  const layout = [plan.dominant, ...plan.layouts.values()].find((l) => !isDense(l));
+  if (layout === undefined && kv !== "int8") return;
+  throw new UnsupportedError(
+    `${layout === undefined ? "int8 pages" : `${layout} weights`} need WGSL's packed_4x8_integer_dot_product, which this browser ` +
+      'does not have. Update it, or load with weights: "f16" and kv: "f16".',
+  );
 }
 
 async function furnish(gpu: Gpu, parts: Parts, { signal, onProgress, like }: Making): Promise<Assembly> {
@@ -120,7 +90,7 @@ async function furnish(gpu: Gpu, parts: Parts, { signal, onProgress, like }: Mak
     plan,
     Math.min(maxBinding, tuning.maxBindingBytes ?? Infinity),
   );
-  const ropes = await uploadRopes(gpu, family, config, contextTokens);
+  const ropes = await uploadRopes(gpu, new Regimes(family, config, contextTokens), contextTokens);
   const { cache, pages } = await createCache(gpu, family.cacheSpec(config), {
     format: kv,
     pageSize,
@@ -133,7 +103,10 @@ async function furnish(gpu: Gpu, parts: Parts, { signal, onProgress, like }: Mak
   const recording = { steps: lookAhead + 1, readRows, tuning: kernels };
   const runner = await Runner.record(gpu, pipelines, family, model, batch, recording);
 
-  const compiled = pipelines.compile((loaded, total) => onProgress?.({ stage: "pipelines", loaded, total }));
+  const compiled = pipelines.compile(
+    (loaded, total) => onProgress?.({ stage: "pipelines", loaded, total }),
+    pipelines.without(runner.programs.later),
+  );
   compiled.catch(() => undefined); // awaited by the first chunk; streaming may fail before that
   await weights.stream(compiled, batch, withTimeLeft(onProgress), signal);
   await compiled;
@@ -145,17 +118,19 @@ async function furnish(gpu: Gpu, parts: Parts, { signal, onProgress, like }: Mak
   return { gpu, runner, routing, pages, cache, weightBytes: weights.bytes, digest: weights.digest.value };
 }
 
-/** A pair of tables for each rotary regime of the family; contextTokens, the longest possible request, fixes the regime. */
-async function uploadRopes(gpu: Gpu, family: Family, config: ModelConfig, contextTokens: number): Promise<RopeTable[]> {
+/** A pair of tables for each rotary embedding of the family, over all regimes. */
+async function uploadRopes(gpu: Gpu, { specs }: Regimes, contextTokens: number): Promise<RopeTable[]> {
   const upload = async (label: string, values: Float32Array<ArrayBuffer>): Promise<Range> => {
     const buffer = await gpu.arena.allocate("weights", label, values.byteLength, Usage.storage | Usage.copyDst);
     gpu.queue.writeBuffer(buffer, 0, values);
     return { buffer, offset: 0, size: buffer.size };
   };
   const tables: RopeTable[] = [];
-  for (const spec of family.ropes(config, contextTokens)) {
-    const { near, far } = ropeTables(spec, contextTokens);
-    tables.push({ dim: spec.dim, near: await upload("rope near", near), far: await upload("rope far", far) });
+  for (const [i, { dim }] of specs[0]!.entries()) {
+    const regimes = specs.map((ropes) => ropes[i]!);
+    const { near, far } = ropeTables(regimes, contextTokens);
+    const ranges = { near: await upload("rope near", near), far: await upload("rope far", far) };
+    tables.push({ dim, regimes: regimes.length, ...ranges });
   }
   return tables;
 }

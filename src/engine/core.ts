@@ -2,6 +2,7 @@ import { invariant } from "../base/assert.ts";
 import { DisposedError, type DeviceLostError } from "../base/errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { ExpertCounts } from "./port.ts";
+import { needsOf, type Needs } from "./programs.ts";
 import { Recovery, type Assembly } from "./recovery.ts";
 import type { StepResult } from "./runner.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -22,6 +23,8 @@ interface UnderWay {
 export class Core {
   readonly counters = { steps: 0, tokens: 0, promptTokens: 0, hostMs: 0 };
   private readonly underWay: UnderWay[] = [];
+  /** Requests that wait for pipelines to be compiled. */
+  private readonly preparing = new Set<Request>();
   private looping: Promise<void> | undefined;
   private recovering: Promise<void> | undefined;
   private ended: Error | undefined;
@@ -55,6 +58,11 @@ export class Core {
     };
   }
 
+  /** Requests whose pipelines are being compiled. */
+  get unprepared(): number {
+    return this.preparing.size;
+  }
+
   /** How often each expert was chosen on this device. */
   async routing(): Promise<ExpertCounts[]> {
     await this.recovering;
@@ -72,11 +80,13 @@ export class Core {
     if (this.ended) throw this.ended;
     this.scheduler.check(request);
     this.counters.promptTokens += request.ids.length;
-    this.scheduler.add(request);
-    this.start();
+    const needs = needsOf(request);
+    if (this.assembly.runner.programs.isReadyFor(needs)) return this.admit(request);
+    void this.admitWhenReady(request, needs);
   }
 
   cancel(request: Request, reason: "abort" | "stop", choice?: number): void {
+    if (this.preparing.delete(request)) this.admit(request); // to be over at once, as if it had waited for room
     this.scheduler.cancel(request, reason, choice);
   }
 
@@ -84,6 +94,38 @@ export class Core {
   whenFailed(callback: () => void): void {
     if (this.ended) callback();
     else this.onFailure = callback;
+  }
+
+  private admit(request: Request): void {
+    this.scheduler.add(request);
+    this.start();
+  }
+
+  private async admitWhenReady(request: Request, needs: Needs): Promise<void> {
+    this.preparing.add(request);
+    try {
+      await this.prepare(needs);
+      if (this.preparing.delete(request)) this.admit(request);
+    } catch (error) {
+      this.preparing.delete(request);
+      if (this.ended !== error) request.listener.onError(error as Error); // the end has told everybody
+    }
+  }
+
+  /** Compiles what a request needs; when the device is lost meanwhile, on the next one. */
+  private async prepare(needs: Needs): Promise<void> {
+    for (;;) {
+      await this.recovering;
+      if (this.ended) throw this.ended;
+      const { gpu, runner } = this.assembly;
+      try {
+        await runner.programs.prepare(needs);
+        if (this.assembly.runner === runner) return;
+      } catch (error) {
+        const reason = await gpu.explain(error);
+        if (!this.recovering) throw reason;
+      }
+    }
   }
 
   /** Ends everything, waits until no step is under way, and frees the device. */
@@ -100,6 +142,8 @@ export class Core {
     this.ended = error;
     this.recovery?.abandon();
     this.scheduler.fail(error);
+    for (const { listener } of this.preparing) listener.onError(error);
+    this.preparing.clear();
   }
 
   private fail(error: Error): void {
@@ -116,7 +160,7 @@ export class Core {
   }
 
   private async recover(recovery: Recovery, loss: DeviceLostError): Promise<void> {
-    const lost = this.gpu;
+    const { gpu: lost, runner } = this.assembly;
     lost.close(); // whatever waits for its results hears at once that they will not come
     await this.looping;
     if (this.ended) return;
@@ -126,11 +170,23 @@ export class Core {
       this.sent.dispatches += lost.counters.dispatches;
       this.sent.submits += lost.counters.submits;
       this.assembly = assembly;
+      await this.prepareLike(runner.programs.needs);
       this.recovering = undefined;
       this.watch(assembly.gpu);
       this.start();
     } catch (error) {
       if (!this.ended) this.fail(error as Error);
+    }
+  }
+
+  /** Whoever runs will find on this device what was compiled for him on the last one. */
+  private async prepareLike(needs: readonly Needs[]): Promise<void> {
+    const { gpu, runner } = this.assembly;
+    try {
+      await runner.programs.prepare(...needs);
+    } catch (error) {
+      const reason = await gpu.explain(error);
+      if (!gpu.failure) throw reason; // one that is lost again is replaced again
     }
   }
 

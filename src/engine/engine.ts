@@ -93,6 +93,7 @@ export class InProcessEngine implements EnginePort {
       ...core.counters,
       ...core.commands,
       ...scheduler.counts,
+      waiting: scheduler.counts.waiting + core.unprepared,
       pages: { total: pages.total, used: pages.used, shared: pages.shared, tokensPerPage: this.pageSize },
       ...(windowed && { windowPages: { total: windowed.total, used: windowed.used, shared: windowed.shared } }),
       gpuBytes: { total: gpu.arena.bytes, byKind: gpu.arena.byKind() },

@@ -1,5 +1,4 @@
 /** From a checkpoint folder to everything that is known before a GPU is asked for: what can be wrong with files is found here. */
-import { roundUp } from "../base/assert.ts";
 import type { Repo } from "../base/bytes.ts";
 import { AbortError, ArgumentError, SourceError, UnsupportedError } from "../base/errors.ts";
 import type { CacheSpec, Family, ModelConfig } from "../models/family.ts";
@@ -7,29 +6,17 @@ import { findFamily } from "../models/index.ts";
 import { openRepo } from "../store/repo.ts";
 import { Tokenizer } from "../text/tokenizer.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
-import { rowWords, type WeightLayout } from "../weights/quant/layout.ts";
 import { entryBytes } from "./cache.ts";
-import { planWeights, type WeightPlan } from "./weight-plan.ts";
+import { chooseWeights, keptIn, roomOf } from "./auto-weights.ts";
+import type { CheckpointOptions, LoadOptions } from "./options.ts";
 import type { KvFormat, LoadProgress, ModelInfo, WeightFormat } from "./port.ts";
 import type { TextTools } from "./session.ts";
+import { planWeights, type WeightPlan } from "./weight-plan.ts";
+
+export type { CheckpointOptions } from "./options.ts";
 
 /** Where a checkpoint is. string: a Hub id "org/name", the URL of a folder, or in Node a path that starts with "." or "/". */
 export type ModelSource = string | File[] | FileSystemDirectoryHandle;
-
-export interface CheckpointOptions {
-  /** Resident format of the weights; default "published": as they are in the files. */
-  weights?: "published" | "auto" | WeightFormat;
-  /** Format of the cache; default f32 for f32 weights, else f16. */
-  kv?: KvFormat;
-  /** Tokens of prompt and answer that one sequence may hold; default what the checkpoint was made for, at most 4096. */
-  contextTokens?: number;
-  /** Of a Hub id: branch, tag or commit; default "main". */
-  revision?: string;
-  /** Another Hub than Hugging Face's. */
-  endpoint?: string;
-  fetch?: typeof fetch;
-  signal?: AbortSignal;
-}
 
 /** A checkpoint whose files have been read and matched, all but the weights themselves. */
 export interface ReadCheckpoint {
@@ -41,6 +28,8 @@ export interface ReadCheckpoint {
   contextTokens: number;
   kv: KvFormat;
   info: ModelInfo;
+  /** Under weights: "auto", the same in fewer bits, for a device that refuses this. */
+  otherwise?: ReadCheckpoint;
 }
 
 /** What `inspectCheckpoint` tells; plain data. */
@@ -114,7 +103,7 @@ function checkInt8(spec: CacheSpec): void {
 /** Everything that can be wrong with the files or with what is asked of them is found here. */
 export async function readCheckpoint(
   repo: Repo,
-  options: CheckpointOptions,
+  options: CheckpointOptions & Pick<LoadOptions, "device">,
   report: (stage: LoadProgress["stage"], loaded: number, total: number) => void = () => undefined,
 ): Promise<ReadCheckpoint> {
   const { weights = "published", signal } = options;
@@ -126,11 +115,10 @@ export async function readCheckpoint(
   const { family, json: configJson } = findFamily(json);
   const config = family.parseConfig(configJson);
   const contextTokens = contextOf(config, options.contextTokens);
-  const wanted = weights === "auto" ? "published" : weights;
   if (options.kv === "int8") checkInt8(family.cacheSpec(config));
   const checkpoint = await openCheckpoint((name, s) => repo.open(name, s), signal);
-  const plan = planWeights(family.weightTable(config), checkpoint, wanted, family.optionalPrefix);
-  const kv = options.kv ?? (dominantFormat(plan) === "f32" ? "f32" : "f16");
+  const first = weights === "auto" ? "published" : weights;
+  const plan = planWeights(family.weightTable(config), checkpoint, first, family.optionalPrefix);
   report("tokenizer", 0, 1);
   const [tokenizerJson, tokenizerConfig, generation, template] = await Promise.all([
     readJson(repo, "tokenizer.json", signal),
@@ -143,9 +131,20 @@ export async function readCheckpoint(
   report("tokenizer", 1, 1);
   const endIds = [...new Set([...config.eosIds, ...endIdsOf(generation, config.vocabSize)])];
   const text = { ...(tokenizer && { tokenizer }), ...(chatTemplate !== undefined && { chatTemplate }) };
-  const parts = { family, config, plan, text, endIds, contextTokens, kv };
-  return { ...parts, info: describe(parts, options.weights) };
+  const parts = { family, config, text, endIds, contextTokens };
+  const read = (as: WeightPlan, reason: string): ReadCheckpoint => {
+    const made = { ...parts, plan: as, kv: kvOf(as, options) };
+    return { ...made, info: describe(made, reason) };
+  };
+  if (weights !== "auto") return read(plan, reasonOf(plan, weights));
+  const room = await roomOf(options);
+  const choices = chooseWeights(plan, (as) => ({ ...parts, kv: kvOf(as, options) }), room);
+  return choices.reduceRight<ReadCheckpoint | undefined>((otherwise, { plan: as, reason }) => {
+    return { ...read(as, reason), ...(otherwise && { otherwise }) };
+  }, undefined)!;
 }
+
+const kvOf = (plan: WeightPlan, { kv }: CheckpointOptions): KvFormat => kv ?? (plan.dominant === "f32" ? "f32" : "f16");
 
 async function readText(repo: Repo, name: string, signal?: AbortSignal): Promise<string | undefined> {
   const file = await repo.open(name, signal);
@@ -179,36 +178,12 @@ function contextOf(config: ModelConfig, wanted: number | undefined): number {
   return wanted;
 }
 
-/** The layout that most weights have. */
-function dominantFormat(plan: WeightPlan): WeightLayout {
-  const counts = new Map<WeightLayout, number>();
-  for (const [role, layout] of plan.layouts) {
-    const spec = plan.table.get(role)!;
-    if (spec.kind !== "linear") continue;
-    counts.set(layout, (counts.get(layout) ?? 0) + spec.inFeatures * spec.outFeatures);
-  }
-  return [...counts].reduce((a, b) => (b[1] > a[1] ? b : a))[0];
-}
-
-/** GPU bytes that WeightStore will take: matrices in their layouts, vectors in f32 at multiples of 256 bytes. */
-function residentBytes(plan: WeightPlan): number {
-  let bytes = 0;
-  const vector = (width: number): number => roundUp(width, 64) * 4;
-  for (const [role, spec] of plan.table) {
-    if (spec.kind === "vector") bytes += vector(spec.width);
-    else {
-      bytes += spec.outFeatures * rowWords(plan.layouts.get(role)!, spec.inFeatures) * 4;
-      if (spec.bias) bytes += vector(spec.outFeatures);
-    }
-  }
-  return bytes;
-}
-
 function describe(
   { family, config, plan, text, endIds, contextTokens, kv }: Omit<ReadCheckpoint, "info">,
-  weights: CheckpointOptions["weights"],
+  reason: string,
 ): ModelInfo {
   const cache = family.cacheSpec(config);
+  const regimes = family.regimes(config, contextTokens);
   let active = 0;
   let multiplied = 0;
   for (const entry of plan.table.values()) {
@@ -232,7 +207,8 @@ function describe(
     kv,
     contextTokens,
     trainedContextTokens: config.contextTokens,
-    weights: { format: dominantFormat(plan), reason: reasonOf(plan, weights), bytes: residentBytes(plan) },
+    ...(regimes.length > 1 && { regimes: regimes.map((longest) => Math.min(longest, contextTokens)) }),
+    weights: { format: plan.dominant, reason, bytes: plan.residentBytes },
     tokenizer: text.tokenizer !== undefined,
     chatTemplate: text.chatTemplate !== undefined,
     bosId: config.bosId,
@@ -241,9 +217,7 @@ function describe(
 }
 
 /** Why the weights are in the format they are in, and which are not. */
-function reasonOf(plan: WeightPlan, wanted: CheckpointOptions["weights"] = "published"): string {
+function reasonOf(plan: WeightPlan, wanted: WeightFormat | "published"): string {
   if (wanted === "published") return "as published";
-  if (wanted === "auto") return "as published: it is the only automatic choice yet";
-  const kept = new Set([...plan.layouts.values()].filter((layout) => layout !== wanted));
-  return kept.size === 0 ? "as asked for" : `as asked for; embeddings and head keep ${[...kept].join(", ")}`;
+  return `as asked for${keptIn(plan, wanted)}`;
 }

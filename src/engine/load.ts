@@ -1,7 +1,7 @@
 import type { Repo } from "../base/bytes.ts";
-import { AbortError } from "../base/errors.ts";
+import { AbortError, OutOfMemoryError } from "../base/errors.ts";
 import { openRepo } from "../store/repo.ts";
-import { assemble, sizesOf, type Parts } from "./assembly.ts";
+import { assemble, type Parts } from "./assembly.ts";
 import { Core } from "./core.ts";
 import { InProcessEngine } from "./engine.ts";
 import { readCheckpoint, type ModelSource } from "./inspect.ts";
@@ -11,9 +11,11 @@ import type { LoadProgress } from "./port.ts";
 import { planesOf } from "./page-bytes.ts";
 import { chainHash, PrefixIndex } from "./prefix.ts";
 import { Recovery, type Assembly } from "./recovery.ts";
+import { Regimes } from "./regimes.ts";
 import type { CacheIdentity } from "./saved.ts";
 import { Scheduler } from "./scheduler.ts";
 import { Session } from "./session.ts";
+import { sizesOf } from "./sizes.ts";
 
 export type { ModelSource } from "./inspect.ts";
 export type { EngineTuning, LoadOptions } from "./options.ts";
@@ -45,10 +47,16 @@ export async function loadRepo(
   };
   try {
     report("config", 0, 1);
-    const checkpoint = await readCheckpoint(repo, options, report);
-    check();
-    const parts = { ...checkpoint, options, tuning };
-    return engineOf(parts, await assemble(parts, { signal, onProgress }));
+    for (let checkpoint = await readCheckpoint(repo, options, report); ;) {
+      check();
+      const parts = { ...checkpoint, options, tuning };
+      try {
+        return engineOf(parts, await assemble(parts, { signal, onProgress }));
+      } catch (error) {
+        if (!checkpoint.otherwise || !(error instanceof OutOfMemoryError)) throw error;
+        checkpoint = checkpoint.otherwise;
+      }
+    }
   } catch (error) {
     check(); // whatever an abort made fail, it was the abort
     throw error;
@@ -67,27 +75,24 @@ function engineOf(parts: Parts, assembly: Assembly): InProcessEngine {
   }));
   const scheduler = new Scheduler(sizes, pools);
   const core = new Core(assembly, scheduler, lookAhead, recoveryOf(parts, assembly));
+  const regimes = new Regimes(parts.family, config, contextTokens);
   const saving = {
     identity: identityOf(parts, assembly.digest),
+    regimes: regimes.names,
     layout: { planes: planesOf(assembly.cache), pageSize, windows: sizes.pools.map(({ window }) => window) },
   };
-  const limits = { contextTokens, vocabSize: config.vocabSize, slots, endIds };
+  const limits = { contextTokens, vocabSize: config.vocabSize, slots, endIds, regimes };
   const session = new Session(core, text, limits, saving);
   const info = { ...parts.info, weights: { ...parts.info.weights, bytes: assembly.weightBytes } };
   return new InProcessEngine(core, scheduler, session, info, pageSize);
 }
 
-/** What a saved session has to agree with. */
-function identityOf({ family, config, plan, kv, contextTokens }: Parts, digest: string): CacheIdentity {
-  const ropes = family.ropes(config, contextTokens).map(({ dim, scale, inverseFrequencies }) => {
-    const numbers = Float64Array.of(dim, scale, ...inverseFrequencies);
-    return chainHash("", [...new Uint32Array(numbers.buffer)]);
-  });
+/** What a saved session has to agree with, besides its regime. */
+function identityOf({ config, plan, kv }: Parts, digest: string): CacheIdentity {
   return {
     model: `${chainHash(JSON.stringify(config), [])}-${digest}`,
     layout: chainHash(JSON.stringify([...plan.layouts]), []),
     cache: kv,
-    ropes: ropes.join("-"),
   };
 }
 

@@ -1,10 +1,33 @@
 import type { Tuning } from "../kernels/tuning.ts";
-import type { CheckpointOptions } from "./inspect.ts";
-import type { LoadProgress } from "./port.ts";
+import type { KvFormat, LoadProgress, WeightFormat } from "./port.ts";
+
+/** What is asked of a checkpoint's files, with or without a GPU. */
+export interface CheckpointOptions {
+  /**
+   * Resident format of the weights; default "published": as they are in the files. q8 and q4 are made while loading, 32 weights to
+   * a scale: norms, biases and routers stay f32, embeddings, positions and head keep more bits (as published, or q8 for q4).
+   * "auto" takes the most bits that there is room for, as published, q8 or q4, and `ModelInfo.weights.reason` says why; nothing of
+   * it depends on shader-f16, since 16-bit weights are stored and read alike without.
+   */
+  weights?: "published" | "auto" | WeightFormat;
+  /** Format of the cache; default f32 for f32 weights, else f16. */
+  kv?: KvFormat;
+  /** Tokens of prompt and answer that one sequence may hold; default what the checkpoint was made for, at most 4096. */
+  contextTokens?: number;
+  /**
+   * GPU memory this engine may take. The cache shrinks to fit; less than one context of it is an error. Without it, "auto" goes
+   * by the adapter's largest buffer, the one word on memory that WebGPU has.
+   */
+  memoryBytes?: number;
+  /** Of a Hub id: branch, tag or commit; default "main". */
+  revision?: string;
+  /** Another Hub than Hugging Face's. */
+  endpoint?: string;
+  fetch?: typeof fetch;
+  signal?: AbortSignal;
+}
 
 export interface LoadOptions extends CheckpointOptions {
-  /** GPU memory this engine may take. The cache shrinks to fit; less than one context of it is an error. */
-  memoryBytes?: number;
   /** The same request gives the same bits in any company: one matmul path, no 8-bit activations. Slower prompts. */
   deterministic?: boolean;
   /**

@@ -16,7 +16,10 @@ export type KvFormat = "f32" | "f16" | "int8";
 
 /** What is wanted of one generation. Undefined fields take the defaults given here. */
 export interface SamplingOptions {
-  /** Tokens to generate at most; default 512, cut to what the context still holds. */
+  /**
+   * Tokens to generate at most; default 512, cut to what the context still holds. Where the model's rotary regime depends on
+   * a request's length (`ModelInfo.regimes`), prompt and maxTokens together give it.
+   */
   maxTokens?: number;
   /** 0 is greedy; default 1. */
   temperature?: number;
@@ -106,8 +109,14 @@ export interface Timing {
   totalMs: number;
 }
 
-/** Where draws stand, to be kept with a saved session. */
+/** What a session is saved for, and where draws stand. */
 export interface SaveOptions {
+  /**
+   * Tokens that may follow the ids in requests that are to go on from them; default 512, as in `SamplingOptions`. It matters where
+   * the model has several rotary regimes (`ModelInfo.regimes`): only requests whose prompt and maxTokens fall into the same one
+   * as these ids and this number use what was saved. Others compute it anew: right as well, and slower.
+   */
+  maxTokens?: number;
   /** Seed of the generation that the ids are of, and how many of the last ids it drew: `seed` of its result, and its ids. */
   seed?: number;
   drawn?: number;
@@ -159,6 +168,12 @@ export interface ModelInfo {
   contextTokens: number;
   /** The longest the checkpoint was made for. */
   trainedContextTokens: number;
+  /**
+   * Where rotary frequencies depend on how long a request may become (LongRoPE, dynamic NTK): the longest request of each
+   * regime, prompt and maxTokens together, ascending; the last is `contextTokens`. Requests of different regimes do not share pages.
+   * Absent where there is one for all.
+   */
+  regimes?: number[];
   weights: { format: WeightFormat; reason: string; bytes: number };
   tokenizer: boolean;
   chatTemplate: boolean;
@@ -237,7 +252,7 @@ export interface EnginePort {
   /**
    * Computes what the cache does not hold of the input and gives it as bytes, with ids and where draws stand: for storage.
    * `restoreSession` of an engine of the same model and cache format puts it into the cache, where the next request that begins
-   * with these ids finds it, unless others have needed the room since.
+   * with these ids (and becomes about as long: see `SaveOptions.maxTokens`) finds it, unless others have needed the room since.
    */
   saveSession(input: PortInput, options?: SaveOptions, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
   /** Rejects with SessionError for bytes that are damaged, or of another model or cache; then nothing has changed. */

@@ -28,7 +28,11 @@ export interface CacheIdentity {
   readonly layout: string;
   /** Format of the cache. */
   readonly cache: string;
-  /** Rotary frequencies; some regimes depend on contextTokens. */
+}
+
+/** What a session's entries are. */
+export interface SavedIdentity extends CacheIdentity {
+  /** Name of the rotary regime that its keys were turned in. */
   readonly ropes: string;
 }
 
@@ -62,7 +66,7 @@ const nameOf = ({ layer, name }: Plane): string => `layer.${layer}.${name}`;
 
 /** The file. `places` are those of the pages, from the first one kept to the last. */
 export async function encodeSession(
-  identity: CacheIdentity,
+  identity: SavedIdentity,
   { planes, pageSize }: CacheLayout,
   ids: readonly number[],
   sampler: SavedSampler,
@@ -109,6 +113,8 @@ export async function encodeSession(
 /** A saved session that fits this cache, to be put into its pages. */
 export interface Restorable extends SavedSampler {
   readonly ids: number[];
+  /** Which of the engine's rotary regimes they are of. */
+  readonly regime: number;
   /** Whole pages of the cache that there are entries for. */
   readonly places: number;
   /** By pool, the first place that there is something for. */
@@ -118,12 +124,13 @@ export interface Restorable extends SavedSampler {
 }
 
 /**
- * Checks everything before anything is used.
+ * Checks everything before anything is used. `regimes` are the names of the engine's rotary regimes.
  * @throws SessionError that says what is wrong; ContextLengthError for more tokens than this engine takes
  */
 export async function decodeSession(
   bytes: Uint8Array,
   identity: CacheIdentity,
+  regimes: readonly string[],
   layout: CacheLayout,
   limits: { readonly contextTokens: number; readonly vocabSize: number },
 ): Promise<Restorable> {
@@ -131,6 +138,7 @@ export async function decodeSession(
   const file = new Uint8Array(bytes); // ours from here on: the caller may change his
   await checkChecksum(file);
   checkIdentity(metadata, identity);
+  const regime = regimeOf(metadata, regimes);
   const ids = idsOf(file, tensors, limits.vocabSize);
   if (ids.length > limits.contextTokens) throw new ContextLengthError(ids.length, limits.contextTokens);
   const bases = basesOf(tensors, layout, ids.length);
@@ -165,6 +173,7 @@ export async function decodeSession(
   const [seed, drawn] = [number("seed"), number("drawn")];
   return {
     ids,
+    regime,
     places,
     firsts,
     page,
@@ -222,7 +231,6 @@ const MEANING: Readonly<Record<keyof CacheIdentity, readonly ["model" | "cache",
   model: ["model", "it was saved by another model: config or weights differ"],
   layout: ["model", "its model had another weight format"],
   cache: ["cache", "its cache had another format"],
-  ropes: ["cache", "its rotary positions were stretched for another contextTokens"],
 };
 
 function checkIdentity(metadata: Metadata, identity: CacheIdentity): void {
@@ -230,6 +238,17 @@ function checkIdentity(metadata: Metadata, identity: CacheIdentity): void {
     const [reason, meaning] = MEANING[name];
     if (metadata[name] !== identity[name]) throw new SessionError(reason, meaning);
   }
+}
+
+/** Of one model, so what is missing is a regime for longer requests than this engine takes. */
+function regimeOf(metadata: Metadata, regimes: readonly string[]): number {
+  const regime = regimes.indexOf(metadata["ropes"] ?? "");
+  if (regime >= 0) return regime;
+  throw new SessionError(
+    "cache",
+    "its rotary positions are stretched for longer requests than this engine takes",
+    "Load with a contextTokens as large as it was saved with, or save it anew with a smaller maxTokens.",
+  );
 }
 
 function idsOf(file: Uint8Array<ArrayBuffer>, tensors: Map<string, TensorInfo>, vocabSize: number): number[] {

@@ -14,39 +14,43 @@ import type { Request, Task } from "./sequence.ts";
 /** What sessions of an engine are saved as. */
 export interface Saving {
   readonly identity: CacheIdentity;
+  /** Names of the rotary regimes. */
+  readonly regimes: readonly string[];
   readonly layout: CacheLayout;
 }
 
 interface Wanted {
   readonly ids: readonly number[];
   readonly salt: string;
+  readonly regime: number;
   readonly signal: AbortSignal | undefined;
 }
 
-/** Computes what the cache does not hold of the ids, and reads all of it. */
+/** Computes what the cache does not hold of the ids in their regime, and reads all of it. */
 export async function saveSession(
   core: Core,
-  { identity, layout }: Saving,
+  { identity, regimes, layout }: Saving,
   wanted: Wanted,
   sampler: SavedSampler,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const places = new Map<number, Place>();
   await run(core, { kind: "save" }, wanted, "Saving the session", places);
-  return encodeSession(identity, layout, wanted.ids, sampler, places);
+  return encodeSession({ ...identity, ropes: regimes[wanted.regime]! }, layout, wanted.ids, sampler, places);
 }
 
-/** Puts a saved session's whole pages into the cache, where requests of the salt find them by their ids. */
+/** Puts a saved session's whole pages into the cache, where requests of the salt and the regime find them by their ids. */
 export async function restoreSession(
   core: Core,
-  { identity, layout }: Saving,
+  { identity, regimes, layout }: Saving,
   bytes: Uint8Array,
   limits: { readonly contextTokens: number; readonly vocabSize: number },
-  { salt, signal }: Omit<Wanted, "ids">,
+  { salt, signal }: Omit<Wanted, "ids" | "regime">,
 ): Promise<RestoredSession> {
-  const { ids, places, firsts, page, seed, drawn } = await decodeSession(bytes, identity, layout, limits);
+  const decoded = await decodeSession(bytes, identity, regimes, layout, limits);
+  const { ids, regime, places, firsts, page, seed, drawn } = decoded;
   const cachedTokens = places * layout.pageSize;
   if (places > 0) {
-    const whole = { ids: ids.slice(0, cachedTokens), salt, signal };
+    const whole = { ids: ids.slice(0, cachedTokens), salt, regime, signal };
     await run(core, { kind: "restore", firsts, page }, whole, "Restoring the session");
   }
   return { ids, ...(seed !== undefined && { seed }), ...(drawn !== undefined && { drawn }), cachedTokens };
@@ -56,7 +60,7 @@ export async function restoreSession(
 function run(
   core: Core,
   task: Task,
-  { ids, salt, signal }: Wanted,
+  { ids, salt, regime, signal }: Wanted,
   what: string,
   places?: Map<number, Place>,
 ): Promise<void> {
@@ -68,6 +72,7 @@ function run(
       n: 1,
       endIds: new Set(),
       salt,
+      regime,
       listener: {
         onPage: (place, bytes, present) => void places?.set(place, { bytes, present }),
         onFinish: (_, reason) => (aborted = reason === "abort"),

@@ -4,6 +4,7 @@ import { ArgumentError, GpuError, TooLargeError } from "../base/errors.ts";
 import { NO_TOKEN } from "../kernels/batch.ts";
 import { PagePool } from "./pages.ts";
 import { Paging, type CachePool } from "./paging.ts";
+import { Residents } from "./residents.ts";
 import { before, Group, type Request, type Sequence } from "./sequence.ts";
 import { Draft, type Step } from "./step.ts";
 import { readsBack, Transfers } from "./transfers.ts";
@@ -24,27 +25,20 @@ export interface SchedulerLimits {
 /**
  * Continuous batching, pure: requests come in, steps come out.
  *
- * Order is by priority, then first come, first served; nobody overtakes a request that waits for room. Decode rows go before
- * prefill rows, and a long prompt is cut to what is left of the step, so that no prompt stalls those who are already talking.
- *
- * Pages are given as rows are planned. When none are left, the last in order is preempted: it drains, gives everything
- * back, and waits in its old place until there is room to compute its known tokens again. So the first in order always
- * goes on, and since it fits alone (`check`), everybody is served in the end.
+ * `Residents` says who is on the GPU. Decode rows go before prefill rows, and a long prompt is cut to what is left of the
+ * step, so that no prompt stalls those who are already talking. Pages are given as rows are planned; since a request fits
+ * alone (`check`), everybody is served in the end.
  */
 export class Scheduler {
   readonly pools: readonly CachePool[];
-  readonly counters = { preemptions: 0, hitTokens: 0, prefillRows: 0, decodeRows: 0 };
-  private readonly waiting: Group[] = [];
-  private readonly groups: Group[] = [];
-  private readonly freeSlots: number[];
+  readonly counters = { hitTokens: 0, prefillRows: 0, decodeRows: 0 };
+  private readonly residents: Residents;
   private readonly paging: Paging;
   private readonly transfers: Transfers;
   private arrivals = 0;
   private lastWasRead = false;
   /** Logits or a page, on their way to the host; there is room for one step's. */
   private readUnderWay = false;
-  /** Who found no room, and the pool's state then: until that changes there is no need to look again. */
-  private blocked: { group: Group; changes: number } | undefined;
 
   /** Pools of the layers that see alike: one for most models, two where some layers have a window and others do not. */
   constructor(
@@ -53,8 +47,10 @@ export class Scheduler {
   ) {
     this.pools = pools instanceof PagePool ? [{ pages: pools, window: Infinity }] : pools;
     this.paging = new Paging(this.pools, limits.pageSize, Math.max(limits.rows, limits.readRows));
-    this.transfers = new Transfers(this.paging, limits.pageSize, (counts, { group }) => this.obtain(counts, group));
-    this.freeSlots = Array.from({ length: limits.slots }, (_, i) => limits.slots - 1 - i);
+    this.residents = new Residents(limits, this.paging);
+    this.transfers = new Transfers(this.paging, limits.pageSize, (counts, { group }) =>
+      this.residents.obtain(counts, group),
+    );
   }
 
   /** The first pool: that of the layers without a window, where there are any. */
@@ -64,10 +60,11 @@ export class Scheduler {
 
   /** For `EngineStats`. */
   get counts() {
-    const { preemptions, hitTokens, prefillRows, decodeRows } = this.counters;
+    const { hitTokens, prefillRows, decodeRows } = this.counters;
+    const { groups, waiting, preemptions } = this.residents;
     return {
-      running: this.groups.reduce((n, g) => n + g.sequences.length, 0),
-      waiting: this.waiting.length,
+      running: groups.reduce((n, g) => n + g.sequences.length, 0),
+      waiting: waiting.length,
       preemptions,
       rows: { prefill: prefillRows, decode: decodeRows },
       prefix: { hitTokens, cachedPages: this.pages.cached },
@@ -76,7 +73,7 @@ export class Scheduler {
 
   /** Nobody runs and nobody waits. */
   get idle(): boolean {
-    return this.groups.length + this.waiting.length === 0;
+    return this.residents.groups.length + this.residents.waiting.length === 0;
   }
 
   /** @throws ArgumentError or TooLargeError for a request that could never be run */
@@ -107,12 +104,12 @@ export class Scheduler {
   add(request: Request): void {
     const group = new Group(request, this.arrivals++, this.limits.salt ?? "", this.pools.length);
     for (const sequence of group.sequences) sequence.mask = request.allowed?.(sequence.choice, []) ?? null;
-    insert(this.waiting, group);
+    this.residents.add(group);
   }
 
   /** Ends a request, or one choice of it, with `reason`. Pages go back when no step that is under way uses them. */
   cancel(request: Request, reason: "abort" | "stop", choice?: number): void {
-    const group = [...this.waiting, ...this.groups].find((g) => g.request === request);
+    const group = this.residents.find(request);
     for (const sequence of [...(group?.sequences ?? [])]) {
       if (choice === undefined || sequence.choice === choice) this.finish(sequence, reason);
     }
@@ -123,33 +120,26 @@ export class Scheduler {
    * order, from what is known of him.
    */
   restart(): void {
-    const lost = [...this.groups];
-    for (const group of lost) {
-      for (const sequence of group.sequences) sequence.inFlight = 0;
-      this.requeue(group);
-      // The end of its prompt was still under way: it forks there again, as its pages were counted.
-      if (group.sequences.every((s) => s.received.length === 0)) group.forked = group.request.n === 1;
-    }
+    const lost = this.residents.restart();
     for (const { pages } of this.pools) pages.forget();
     this.readUnderWay = false;
-    this.blocked = undefined;
     const over = lost.flatMap((g) => g.sequences.filter((s) => s.finished));
     for (const sequence of over) this.settle(sequence);
   }
 
   /** Ends everything with an error: the device is gone. */
   fail(error: Error): void {
-    const groups = [...this.waiting.splice(0), ...this.groups.splice(0)];
+    const groups = this.residents.clear();
     for (const sequence of groups.flatMap((g) => g.sequences.splice(0))) {
       sequence.finished ??= "abort";
-      this.vacate(sequence);
+      this.residents.vacate(sequence);
     }
     for (const { request } of groups) request.listener.onError(error);
   }
 
   /** The next step, or null when there is nothing to compute before results come back. */
   plan(): Step | null {
-    this.admit();
+    this.residents.admit();
     // A step has one kind of head: readers and generators take turns.
     const [first, second] = this.lastWasRead ? [false, true] : [true, false];
     return this.planKind(first) ?? this.planKind(second);
@@ -249,102 +239,25 @@ export class Scheduler {
       const at = group.sequences.indexOf(sequence);
       if (sequence.inFlight > 0 || at < 0) return;
       group.sequences.splice(at, 1);
-      this.vacate(sequence);
+      this.residents.vacate(sequence);
       if (group.sequences.length === 0) {
-        remove(this.waiting, group);
-        remove(this.groups, group);
+        this.residents.remove(group);
         return group.request.listener.onDone();
       }
     }
-    if (group.draining && !group.inFlight) this.requeue(group);
-  }
-
-  /** Takes a group off the GPU as soon as its steps are over; it will be computed again. */
-  private preempt(group: Group): void {
-    this.counters.preemptions++;
-    group.draining = true;
-    if (!group.inFlight) this.requeue(group);
-  }
-
-  private requeue(group: Group): void {
-    for (const sequence of group.sequences) this.vacate(sequence);
-    group.draining = false;
-    remove(this.groups, group);
-    insert(this.waiting, group);
-  }
-
-  private vacate(sequence: Sequence): void {
-    if (sequence.slot < 0) return;
-    this.freeSlots.push(sequence.slot);
-    this.paging.vacate(sequence);
-    sequence.reset();
-  }
-
-  /** Pages are on their way back: of sequences that are over, and of preempted groups. */
-  private get returning(): boolean {
-    return this.groups.some((g) => g.draining || g.sequences.some((s) => s.finished));
-  }
-
-  private admit(): void {
-    for (let next = this.waiting[0]; next; next = this.waiting[0]) {
-      if (next.request.task.kind === "generate" && this.rowsBefore(next) >= this.limits.rows) return;
-      if (this.fits(next)) {
-        this.waiting.shift();
-        for (const sequence of next.sequences) sequence.slot = this.freeSlots.pop()!;
-        insert(this.groups, next);
-        continue;
-      }
-      // Who has priority does not wait for those below to end.
-      const last = this.groups.at(-1);
-      if (!last || last.priority >= next.priority || this.returning) return;
-      this.preempt(last);
-    }
-  }
-
-  /** Rows that residents before `group` want of the next step. Past the step's rows there is no point in admitting it. */
-  private rowsBefore(group: Group): number {
-    let rows = 0;
-    for (const resident of this.groups) {
-      if (resident.request.task.kind !== "generate" || !before(resident, group)) continue;
-      for (const s of resident.sequences) if (s.runnable) rows += s.prefilling ? s.prefillEnd - s.scheduled : 1;
-    }
-    return rows;
-  }
-
-  /** There are slots and pages for what is known of the group, and a page more for each sequence that runs. */
-  private fits(group: Group): boolean {
-    if (group.sequences.length > this.freeSlots.length) return false;
-    const { paging } = this;
-    const owed = paging.owed(group);
-    if (this.groups.length === 0) return paging.has(owed);
-    if (this.blocked?.group === group && this.blocked.changes === paging.changes) return false;
-    const residents = this.groups.map((g) => paging.owed(g).map((pages) => pages + g.sequences.length));
-    const shared = paging.sharedWithOthers(group);
-    const fits = paging.has(owed.map((pages, k) => pages - shared[k]! + residents.reduce((n, r) => n + r[k]!, 0)));
-    if (!fits) this.blocked = { group, changes: paging.changes };
-    return fits;
+    this.residents.settle(group);
   }
 
   /** Pages for the first `entries` entries; false if there are none now. */
   private grow(sequence: Sequence, entries: number): boolean {
     this.paging.trim(sequence);
-    const pages = this.obtain(this.paging.missing(sequence, entries), sequence.group);
+    const pages = this.residents.obtain(this.paging.missing(sequence, entries), sequence.group);
     pages?.forEach((list, k) => sequence.tables[k]!.pages.push(...list));
     return pages !== null;
   }
 
-  /** Pages for one of a group's sequences, if need be those of groups after it: at once if they have nothing under way. */
-  private obtain(counts: readonly number[], group: Group): number[][] | null {
-    for (;;) {
-      const pages = this.paging.allocate(counts);
-      const last = this.groups.at(-1)!;
-      if (pages || this.returning || last === group) return pages;
-      this.preempt(last);
-    }
-  }
-
   private planGenerate(): Step | null {
-    const generators = this.groups.filter((g) => g.request.task.kind === "generate");
+    const generators = this.residents.groups.filter((g) => g.request.task.kind === "generate");
     const runnable = generators.flatMap((g) => g.sequences.filter((s) => s.runnable));
     const prompts = runnable.filter((s) => s.prefilling);
     const draft = new Draft();
@@ -377,7 +290,7 @@ export class Scheduler {
     this.paging.trim(sequence);
     const missing = this.paging.missing(sequence, to);
     const copies = partial ? forks.length : 0;
-    const pages = this.obtain(
+    const pages = this.residents.obtain(
       missing.map((count) => count + copies),
       group,
     );
@@ -412,7 +325,7 @@ export class Scheduler {
   }
 
   private planRead(): Step | null {
-    for (const { request, sequences } of this.groups) {
+    for (const { request, sequences } of this.residents.groups) {
       const sequence = sequences[0]!;
       const { kind } = request.task;
       if (kind === "generate" || !sequence.resident) continue;
@@ -449,15 +362,4 @@ export class Scheduler {
     const head = draft.samples.length > 0 ? task.kind : "none";
     return draft.finish(head);
   }
-}
-
-/** Puts a group into its place in order. */
-function insert(groups: Group[], group: Group): void {
-  const at = groups.findIndex((g) => before(group, g));
-  groups.splice(at < 0 ? groups.length : at, 0, group);
-}
-
-function remove(groups: Group[], group: Group): void {
-  const at = groups.indexOf(group);
-  if (at >= 0) groups.splice(at, 1);
 }

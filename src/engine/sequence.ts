@@ -50,8 +50,10 @@ export interface Request {
    * `stepwise`. What it throws ends the request.
    */
   allowed?(choice: number, generated: readonly number[]): Uint32Array<ArrayBuffer> | null;
-  /** Shares pages only with requests of the same salt: an adapter, a RoPE regime, or a caller who wants privacy. */
+  /** Shares pages only with requests of the same salt: an adapter, or a caller who wants privacy. */
   readonly salt?: string;
+  /** The rotary regime that its longest possible length gives it (`Regimes`); default 0. Pages are of one regime. */
+  readonly regime?: number;
 }
 
 /**
@@ -183,7 +185,8 @@ export class Group {
     readonly pools = 1,
   ) {
     this.ids = [...request.ids];
-    this.salt = `${engineSalt}/${request.salt ?? ""}`;
+    const { regime = 0 } = request;
+    this.salt = `${engineSalt}${regime > 0 ? `#${regime}` : ""}/${request.salt ?? ""}`;
     this.priority = request.priority ?? 0;
     this.forked = request.n === 1;
     this.sequences = Array.from({ length: request.n }, (_, choice) => new Sequence(this, choice));

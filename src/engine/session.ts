@@ -27,6 +27,7 @@ import type {
   SaveOptions,
 } from "./port.ts";
 import { maskOf } from "./masks.ts";
+import type { Regimes } from "./regimes.ts";
 import { samplingOf } from "./sampling.ts";
 import { restoreSession, saveSession, type Saving } from "./saving.ts";
 import { rowRange, type Request } from "./sequence.ts";
@@ -44,6 +45,7 @@ export interface SessionLimits {
   readonly vocabSize: number;
   readonly slots: number;
   readonly endIds: readonly number[];
+  readonly regimes: Regimes;
 }
 
 /** Requests as callers make them, in ids and text; the core below knows ids only. */
@@ -70,11 +72,9 @@ export class Session {
     const n = positiveInteger("n", options.n ?? 1);
     if (n > this.limits.slots) throw new ArgumentError(`n is ${n}; this engine runs ${this.limits.slots} sequences.`);
     const sampling = samplingOf(options, this.limits.vocabSize, ids.length);
-    const room = this.limits.contextTokens - ids.length;
-    if (room < 1) {
-      throw new ContextLengthError(ids.length + 1, this.limits.contextTokens, PROMPT_HINT);
-    }
-    const maxTokens = Math.min(positiveInteger("maxTokens", options.maxTokens ?? DEFAULT_MAX_TOKENS), room);
+    const { contextTokens, regimes } = this.limits;
+    if (ids.length >= contextTokens) throw new ContextLengthError(ids.length + 1, contextTokens, PROMPT_HINT);
+    const maxTokens = this.maxTokens(ids, options);
     const after = Array.isArray(input) && typeof input[0] === "object" ? [] : ids;
     const choices = Array.from({ length: n }, (_, index) => this.choice(index, after, options.stop ?? []));
     if (signal?.aborted) return Promise.resolve(aborted(choices, ids.length));
@@ -85,6 +85,7 @@ export class Session {
       task: { kind: "generate", maxTokens, sampling },
       priority: options.priority ?? 0,
       salt: saltOf(options),
+      regime: regimes.of(ids.length + maxTokens),
       ...(allowed && { stepwise: true, allowed: maskOf(allowed, this.limits.vocabSize) }),
     } as const;
     const { temperature, seed } = sampling;
@@ -93,14 +94,21 @@ export class Session {
     );
   }
 
+  /** Tokens that may follow a prompt: as many as are asked for, and as the context still holds. */
+  private maxTokens(ids: readonly number[], options: { readonly maxTokens?: number }): number {
+    const wanted = positiveInteger("maxTokens", options.maxTokens ?? DEFAULT_MAX_TOKENS);
+    return Math.min(wanted, this.limits.contextTokens - ids.length);
+  }
+
   /** The input's entries of the cache as bytes, computed where they are not there. */
   save(input: PortInput, options: SaveOptions, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
     const ids = this.idsOf(input);
-    const { contextTokens, vocabSize } = this.limits;
+    const { contextTokens, vocabSize, regimes } = this.limits;
     if (ids.length > contextTokens) throw new ContextLengthError(ids.length, contextTokens);
     const { drawn } = samplingOf({ drawn: options.drawn ?? 0 }, vocabSize, ids.length);
     const sampler = { ...(options.seed !== undefined && { seed: options.seed >>> 0 }), ...(drawn > 0 && { drawn }) };
-    const wanted = { ids: [...ids], salt: saltOf(options), signal };
+    const regime = regimes.of(ids.length + this.maxTokens(ids, options));
+    const wanted = { ids: [...ids], salt: saltOf(options), regime, signal };
     return saveSession(this.core, this.saving, wanted, sampler);
   }
 
@@ -190,6 +198,7 @@ export class Session {
         task,
         n: 1,
         endIds: this.endIds,
+        regime: this.limits.regimes.of(ids.length),
         listener: {
           onRows: (part) => {
             values.set(part, filled);

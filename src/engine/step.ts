@@ -9,6 +9,8 @@ export interface SlotSetup {
   readonly length: number;
   /** Draws made already: more than none for a sequence that was preempted, or that goes on with an earlier one's draws. */
   readonly counter: number;
+  /** The rotary regime of its request. */
+  readonly regime: number;
   /** How it draws; absent for readers. */
   readonly sampling?: Sampling;
   /** What it has seen counts for penalties. */
@@ -95,11 +97,12 @@ export class Draft {
   /** The slot's state, to be written before this step. */
   place(sequence: Sequence, length: number): void {
     const { slot, choice, group, received } = sequence;
-    const { task } = group.request;
+    const { task, regime = 0 } = group.request;
     // Each choice of a request draws from a seed of its own.
     const sampling = task.kind === "generate" && { ...task.sampling, seed: (task.sampling.seed + choice) >>> 0 };
     const drawn = sampling ? sampling.drawn : 0;
-    this.setups.push({ slot, length, counter: drawn + received.length, ...(sampling && { sampling }), sequence });
+    const drawing = sampling && { sampling };
+    this.setups.push({ slot, length, counter: drawn + received.length, regime, ...drawing, sequence });
     sequence.placed = true;
   }
 

@@ -12,7 +12,7 @@ import type { TensorPlacement } from "../models/family.ts";
 import type { CheckpointTensor } from "../weights/checkpoint.ts";
 
 /** Bytes of a chunk on its way to the GPU; rows longer than half of this make it larger. */
-const STAGING_BYTES = 4 << 20;
+export const STAGING_BYTES = 4 << 20;
 /** Chunks that may be queued before the GPU is waited for. */
 const CHUNKS_UNDER_WAY = 4;
 

@@ -1,3 +1,4 @@
+import { roundUp } from "../base/assert.ts";
 import { WeightsError } from "../base/errors.ts";
 import { publishedBiasShape, publishedShape, type LinearSpec, type WeightTable } from "../models/family.ts";
 import type { Checkpoint, CheckpointTensor } from "../weights/checkpoint.ts";
@@ -14,11 +15,17 @@ export interface WeightPlan {
   readonly checkpoint: Checkpoint;
   /** Resident layout of each linear role. */
   readonly layouts: ReadonlyMap<string, WeightLayout>;
+  /** The layout that most weights have. */
+  readonly dominant: WeightLayout;
+  /** GPU bytes that WeightStore will take: matrices in their layouts, vectors in f32 at multiples of 256 bytes. */
+  readonly residentBytes: number;
   readonly parameters: number;
   /** Bytes that will be read. */
   readonly bytes: number;
   /** The checkpoint's tensor of a name in the table. */
   tensor(name: string): CheckpointTensor;
+  /** The same in other layouts. */
+  as(wanted: WeightLayout | "published"): WeightPlan;
 }
 
 /**
@@ -34,7 +41,7 @@ export function planWeights(
   const find = (name: string): CheckpointTensor | undefined =>
     checkpoint.tensors.get(name) ??
     (name.startsWith(optionalPrefix) ? checkpoint.tensors.get(name.slice(optionalPrefix.length)) : undefined);
-  const layouts = new Map<string, WeightLayout>();
+  const published = new Map<string, DenseFormat>();
   const counted = new Map<string, { parameters: number; bytes: number }>();
   const check = (name: string, shape: readonly number[]): DenseFormat => {
     const tensor = find(name);
@@ -59,19 +66,45 @@ export function planWeights(
     const found = spec.tensors.map((t) => check(t.tensor, publishedShape(spec, t)));
     for (const t of spec.bias ?? []) check(t.tensor, publishedBiasShape(t));
     // Tensors of one matrix may differ in dtype; f32 holds them all exactly.
-    const published = found.every((f) => f === found[0]) ? found[0]! : "f32";
-    layouts.set(role, residentLayout(spec, published, wanted));
+    published.set(role, found.every((f) => f === found[0]) ? found[0]! : "f32");
   }
   const sums = [...counted.values()];
   const total = (key: "parameters" | "bytes"): number => sums.reduce((n, s) => n + s[key], 0);
-  return {
+  const as = (layout: WeightLayout | "published"): WeightPlan => ({
     table: wantedTable,
     checkpoint,
-    layouts,
+    ...laidOut(wantedTable, published, layout),
     parameters: total("parameters"),
     bytes: total("bytes"),
     tensor: (name) => find(name)!,
-  };
+    as,
+  });
+  return as(wanted);
+}
+
+/** Each matrix in its layout, and what all of it takes. */
+function laidOut(
+  table: WeightTable,
+  published: ReadonlyMap<string, DenseFormat>,
+  wanted: WeightLayout | "published",
+): Pick<WeightPlan, "layouts" | "dominant" | "residentBytes"> {
+  const layouts = new Map<string, WeightLayout>();
+  const elements = new Map<WeightLayout, number>();
+  const vectorBytes = (width: number): number => roundUp(width, 64) * 4;
+  let residentBytes = 0;
+  for (const [role, spec] of table) {
+    if (spec.kind === "vector") {
+      residentBytes += vectorBytes(spec.width);
+      continue;
+    }
+    const { outFeatures, inFeatures } = spec;
+    const layout = residentLayout(spec, published.get(role)!, wanted);
+    layouts.set(role, layout);
+    elements.set(layout, (elements.get(layout) ?? 0) + inFeatures * outFeatures);
+    residentBytes += outFeatures * rowWords(layout, inFeatures) * 4 + (spec.bias ? vectorBytes(outFeatures) : 0);
+  }
+  const [dominant] = [...elements].reduce((a, b) => (b[1] > a[1] ? b : a));
+  return { layouts, dominant, residentBytes };
 }
 
 /** The table without what is optional, where the checkpoint has none of it. One tensor of it calls for all. */

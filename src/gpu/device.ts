@@ -10,7 +10,7 @@ export interface DeviceInfo {
   subgroups: boolean;
   /** Lanes of the smallest subgroup; 4, the least there is, where it is not known. */
   subgroupMinSize: number;
-  /** WGSL has dot4I8Packed. */
+  /** WGSL has dot4I8Packed, unpack4xI8 and the like. */
   packedDot: boolean;
 }
 
@@ -111,6 +111,11 @@ export async function openGpu(options: OpenOptions = {}): Promise<Gpu> {
   return new Gpu(device, describe(adapter.info, device.features), options);
 }
 
+/** Bytes of the largest buffer of a device, or of the adapter that one would be asked of. Throws NoAdapterError. */
+export async function largestBuffer(device?: GPUDevice): Promise<number> {
+  return (device ?? (await findAdapter())).limits.maxBufferSize;
+}
+
 async function findAdapter(): Promise<GPUAdapter> {
   const isNode = typeof process !== "undefined" && Boolean(process.versions?.node) && typeof window === "undefined";
   const gpu = globalThis.navigator?.gpu ?? (isNode ? await loadDawn() : undefined);
@@ -154,6 +159,7 @@ function describe(info: GPUAdapterInfo | undefined, features: GPUSupportedFeatur
     shaderF16: features.has("shader-f16"),
     subgroups: features.has("subgroups"),
     subgroupMinSize: info?.subgroupMinSize || 4,
-    packedDot: Boolean((globalThis.navigator?.gpu ?? dawn)?.wgslLanguageFeatures.has(PACKED_DOT)),
+    // A device of unknown origin is Dawn's in Node, which has it.
+    packedDot: (globalThis.navigator?.gpu ?? dawn)?.wgslLanguageFeatures.has(PACKED_DOT) ?? true,
   };
 }

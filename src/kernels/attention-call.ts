@@ -91,14 +91,31 @@ export function callOf(
 
 /** What both kernels declare alike; a kernel adds its own fragments and constants, and the buffer that it writes. */
 export function declare(call: AttentionCall): Required<Omit<KernelSource, "name" | "wgsl">> {
-  const { graph, cache, options, emit, heads, valueDim } = call;
+  const { cache, options } = call;
   const { load, type } = FORMATS[cache.format];
+  const { fragments, ...rest } = declareScores(call);
+  return {
+    ...rest,
+    fragments: [load, pagesWgsl, ...fragments],
+    bindings: [
+      ...PAGED,
+      read("segments", "array<Segment>"),
+      read("q", "array<vec4f>"),
+      read("pool", type),
+      ...(options.sinks ? [read("sinks", "array<f32>")] : []),
+      ...(options.slopes ? [read("slopes", "array<f32>")] : []),
+      OUT,
+    ],
+  };
+}
+
+/** The same without what reads queries and a cache. */
+export function declareScores(call: AttentionCall): Required<Omit<KernelSource, "name" | "wgsl" | "bindings">> {
+  const { graph, cache, options, emit, heads, valueDim } = call;
   const { subgroups } = graph.tuning;
   return {
     enables: subgroups ? ["subgroups"] : [],
     fragments: [
-      load,
-      pagesWgsl,
       scoresWgsl,
       ...joinFragments(options.sinks),
       subgroups ? lanesSubgroupsWgsl : lanesWgsl,
@@ -115,15 +132,6 @@ export function declare(call: AttentionCall): Required<Omit<KernelSource, "name"
       SINKS: options.sinks !== undefined,
       EMIT: emit,
     },
-    bindings: [
-      ...PAGED,
-      read("segments", "array<Segment>"),
-      read("q", "array<vec4f>"),
-      read("pool", type),
-      ...(options.sinks ? [read("sinks", "array<f32>")] : []),
-      ...(options.slopes ? [read("slopes", "array<f32>")] : []),
-      OUT,
-    ],
   };
 }
 

@@ -27,7 +27,7 @@ export interface KernelSource {
   readonly constants?: Readonly<Record<string, number | boolean>>;
 }
 
-/** One variant of a kernel, to be compiled with all the others before the first step. */
+/** One variant of a kernel, to be compiled with all the others before the first step that takes it. */
 export interface Kernel {
   readonly source: KernelSource;
   readonly layout: GPUBindGroupLayout;
@@ -56,9 +56,17 @@ export class Pipelines {
     return entry;
   }
 
-  /** Compiles whatever is not compiled yet, all at once. A shader error is thrown with its source line. */
-  async compile(onCompiled?: (done: number, total: number) => void): Promise<void> {
-    const pending = [...this.kernels.values()].filter((k) => !k.pipeline);
+  /** All but these. */
+  without(some: ReadonlySet<Kernel>): Kernel[] {
+    return [...this.kernels.values()].filter((kernel) => !some.has(kernel));
+  }
+
+  /** Compiles what of `kernels` is not compiled yet, all at once. A shader error is thrown with its source line. */
+  async compile(
+    onCompiled?: (done: number, total: number) => void,
+    kernels: Iterable<Kernel> = this.kernels.values(),
+  ): Promise<void> {
+    const pending = [...new Set(kernels as Iterable<KernelEntry>)].filter((kernel) => !kernel.pipeline);
     let done = 0;
     const results = await Promise.allSettled(
       pending.map(async (kernel) => {

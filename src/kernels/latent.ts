@@ -10,7 +10,8 @@ import { mergeAttention } from "./attention-merge.ts";
 import type { LatentView, Range } from "./batch.ts";
 import type { Binding } from "./define.ts";
 import type { Graph, Tensor } from "./graph.ts";
-import { headLinear } from "./head-linear.ts";
+import { headLinearMerged } from "./head-linear-merged.ts";
+import { headLinear, type HeadSkip } from "./head-linear.ts";
 import type { Linear } from "./linear.ts";
 import { rowSum } from "./norm.ts";
 import { PAGED, paged } from "./pages.ts";
@@ -24,8 +25,9 @@ import { unroll } from "./unroll.ts";
  *
  *   latentWrite(kv)                     compressed part normalised, key rotated, both to the cache
  *   q = latentQuery(q, kv_b)            each head's query through its key rows into the space of the latents
- *   o = latentAttention(q)              attention over the latents themselves
- *   y = latentValues(o, kv_b)           each head's result through its value rows
+ *   y = latentOutput(q, kv_b)           attention over the latents themselves, each head's result through its value rows
+ *
+ * Prompts take another way between the two linear layers, latent-expand.ts.
  */
 export interface LatentHeads {
   readonly heads: number;
@@ -106,7 +108,7 @@ export function latentQuery(
   q: Tensor,
   kvB: Linear,
   cache: LatentView,
-  { heads, nope, valueDim, rope, interleaved = false }: LatentHeads & LatentRope,
+  { heads, nope, valueDim, rope, interleaved = false, skip }: LatentHeads & LatentRope & { skip?: HeadSkip },
 ): Tensor {
   const { rank, ropeDim } = cache;
   checkView(cache);
@@ -119,12 +121,8 @@ export function latentQuery(
     inputStep: nope + ropeDim,
     into: { out: graph.tensor("rows", heads * (rank + ropeDim)), step: rank + ropeDim },
     behind: { rope, interleaved },
+    ...(skip && { skip }),
   });
-}
-
-/** Each head's result, [rows, heads · rank] f32, through its value rows of kv_b: [rows, heads · valueDim] f32. */
-export function latentValues(graph: Graph, mixed: Tensor, kvB: Linear, { heads, nope, valueDim }: LatentHeads): Tensor {
-  return headLinear(graph, mixed, kvB, { heads, rows: { start: nope, count: valueDim, step: nope + valueDim } });
 }
 
 /** Keys of a tile. */
@@ -135,6 +133,26 @@ const MOST_HEADS = 16;
 const SPLIT_ROWS = 16;
 /** Splits become longer where their results would take more than this. */
 const SPLIT_BYTES = 64 << 20;
+
+/**
+ * `latentAttention`, and each head's result through its value rows of kv_b: [rows, heads · valueDim] f32. Two dispatches,
+ * also where the cache is split.
+ */
+export function latentOutput(
+  graph: Graph,
+  q: Tensor,
+  kvB: Linear,
+  cache: LatentView,
+  layer: number,
+  options: LatentHeads & LatentAttentionOptions,
+): Tensor {
+  const { heads, nope, valueDim, scale } = options;
+  const rows = { start: nope, count: valueDim, step: nope + valueDim };
+  if (splitsOf(graph, cache, heads).parts > 1) {
+    return headLinearMerged(graph, latentPartial(graph, q, cache, layer, { heads, scale }), kvB, rows);
+  }
+  return headLinear(graph, latentAttention(graph, q, cache, layer, { heads, scale }), kvB, { heads, rows });
+}
 
 export interface LatentAttentionOptions {
   readonly heads: number;

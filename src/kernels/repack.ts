@@ -1,6 +1,7 @@
 import type { DenseFormat } from "../weights/quant/dense.ts";
 import { GROUPED, type GroupedFormat } from "../weights/quant/grouped.ts";
 import { isDense, rowWords, type ResidentLayout } from "../weights/quant/layout.ts";
+import searchedWgsl from "../../shaders/fragments/searched_scale.wgsl?raw";
 import stagedWgsl from "../../shaders/fragments/staged.wgsl?raw";
 import quantiseWgsl from "../../shaders/quantise.wgsl?raw";
 import repackWgsl from "../../shaders/repack.wgsl?raw";
@@ -25,7 +26,7 @@ export function repackSource(from: DenseFormat, to: ResidentLayout): KernelSourc
     ...(isDense(to)
       ? { name: `repack ${from} to ${to}`, wgsl: repackWgsl, constants: { FROM: CODE[from], TO: CODE[to] } }
       : { name: `quantise ${from} to ${to}`, wgsl: quantiseWgsl, constants: { FROM: CODE[from], ...constantsOf(to) } }),
-    fragments: [stagedWgsl],
+    fragments: isDense(to) ? [stagedWgsl] : [stagedWgsl, searchedWgsl],
     params: { columns: "u32", rows: "u32", rowWords: "u32", firstRow: "u32", rowStep: "u32" },
     bindings: [
       { name: "staging", access: "read", type: "array<u32>" },

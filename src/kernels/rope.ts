@@ -11,14 +11,16 @@ import type { Binding } from "./define.ts";
 import type { Graph, Tensor } from "./graph.ts";
 import { PAGED, paged } from "./pages.ts";
 
-/** cos and sin of every angle a regime needs, as `fragments/rotary.wgsl` reads them. */
+/** cos and sin of every angle a model needs, in each of its regimes, as `fragments/rotary.wgsl` reads them. */
 export interface RopeTable {
   /** Elements of a head that rotate; the first `dim` of them. A multiple of 4. */
   readonly dim: number;
-  /** [256, dim / 2] (cos, sin) f32 of the angles of positions 0 … 255. */
+  /** [256, regimes, dim / 2] (cos, sin) f32 of the angles of positions 0 … 255. */
   readonly near: Range;
-  /** [⌈context / 256⌉, dim / 2] (cos, sin) f32 of the angles of positions 0, 256, 512, … */
+  /** [⌈context / 256⌉, regimes, dim / 2] (cos, sin) f32 of the angles of positions 0, 256, 512, … */
   readonly far: Range;
+  /** Regimes that the tables hold; a row turns by that of its slot's state. Default 1. */
+  readonly regimes?: number;
 }
 
 /** A norm of queries and keys before they rotate (query-key normalisation, Henry et al. 2020). */
@@ -38,6 +40,8 @@ export interface QueryKeyNorm {
 
 export interface RopeWriteOptions {
   norm?: QueryKeyNorm;
+  /** Cuts queries, keys and values to ± this, behind the norm (OLMoE). */
+  clip?: number;
   /** Multiplies the queries after they were rotated. */
   queryScale?: number;
   /** Neighbours 2j and 2j + 1 rotate together (GPT-J, Cohere), not elements j and j + dim / 2. */
@@ -57,13 +61,13 @@ export function rotary(
   interleaved: boolean,
 ): {
   fragment: string;
-  constants: { ROTARY: number; INTERLEAVED: boolean };
+  constants: { ROTARY: number; REGIMES: number; INTERLEAVED: boolean };
   bindings: readonly Binding[];
   ranges: Record<string, Range>;
 } {
   return {
     fragment: rope ? rotaryWgsl : NO_ROTARY,
-    constants: { ROTARY: rope?.dim ?? 0, INTERLEAVED: interleaved },
+    constants: { ROTARY: rope?.dim ?? 0, REGIMES: rope?.regimes ?? 1, INTERLEAVED: interleaved },
     bindings: rope ? [read("near", "array<vec2f>"), read("far", "array<vec2f>")] : [],
     ranges: rope ? { near: rope.near, far: rope.far } : {},
   };
@@ -71,7 +75,8 @@ export function rotary(
 
 const NO_ROTARY = `
 fn partnerOf(j: u32) -> u32 { return j; }
-fn rotated(own: vec4f, partner: vec4f, e: u32, position: u32) -> vec4f { return own; }`;
+fn regimeOf(slot: u32) -> u32 { return 0u; }
+fn rotated(own: vec4f, partner: vec4f, e: u32, position: u32, regime: u32) -> vec4f { return own; }`;
 
 /**
  * Normalises and rotates queries and keys, and writes keys and values to the cache of one layer. Without a table (null)
@@ -119,7 +124,7 @@ interface Drawn {
 
 function dispatchPart(graph: Graph, { qkv, q, cache, layer, heads, rope, options, part }: Drawn): void {
   const { headDim, valueDim = headDim, heads: kvHeads, format, pageSize } = cache;
-  const { norm, queryScale = 1, interleaved = false } = options;
+  const { norm, clip, queryScale = 1, interleaved = false } = options;
   const { pool, valueOffset, scaleOffset = 0 } = cache.layers[layer]!;
   const [queries, entries] = [part !== "entries", part !== "queries"];
   const units = Math.max(headDim, valueDim) / 4;
@@ -148,6 +153,7 @@ function dispatchPart(graph: Graph, { qkv, q, cache, layer, heads, rope, options
         invWidth: "f32",
         eps: "f32",
         queryScale: "f32",
+        clip: "f32",
       },
       constants: {
         LANES: lanes,
@@ -161,6 +167,7 @@ function dispatchPart(graph: Graph, { qkv, q, cache, layer, heads, rope, options
         NORM: norm !== undefined,
         CENTRED: norm?.kind === "layer",
         WHOLE_ROW: wholeRow,
+        CLIPPED: clip !== undefined,
         ...turn.constants,
       },
       bindings: [
@@ -183,6 +190,7 @@ function dispatchPart(graph: Graph, { qkv, q, cache, layer, heads, rope, options
       invWidth: 1 / (wholeRow ? items * headDim : headDim),
       eps: norm?.eps ?? 0,
       queryScale,
+      clip: clip ?? 0,
     },
     {
       rows: graph.batch.rows,

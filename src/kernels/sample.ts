@@ -190,13 +190,16 @@ function distribute(graph: Graph, shape: Shape, from: Buffers): { distribution: 
 
 function draw(graph: Graph, shape: Shape, partials: Tensor): void {
   const { samples, sampling, state, tokens, counts } = graph.batch;
-  const counting = counts ? [optionsWgsl, countDrawnWgsl] : [NO_COUNTING];
   dispatch(
     graph,
     shape,
-    { name: "draw", wgsl: drawWgsl, fragments: [...merging(graph), ...counting] },
     {
-      reads: { samples, partials, ...(counts && { options: sampling }) },
+      name: "draw",
+      wgsl: drawWgsl,
+      fragments: [optionsWgsl, ...merging(graph), counts ? countDrawnWgsl : NO_COUNTING],
+    },
+    {
+      reads: { samples, options: sampling, partials },
       writes: { states: state, tokens, ...(counts && { counts }) },
     },
     [graph.samples],

@@ -1,5 +1,5 @@
 import { invariant } from "../base/assert.ts";
-import { MAX_BIASES, SAMPLING_WORDS, type Batch } from "./batch.ts";
+import { MAX_BIASES, NO_TOKEN, SAMPLING_WORDS, type Batch } from "./batch.ts";
 
 /**
  * How a slot's tokens are chosen. Applied in this order, as Hugging Face and vLLM do: repetition, frequency and presence
@@ -24,12 +24,17 @@ export interface SamplingOptions {
   presencePenalty?: number;
   /** Added to logits: (token, bias), a token at most once, at most MAX_BIASES. */
   logitBias?: readonly (readonly [token: number, bias: number])[];
+  /** Tokens that end the sequence: nothing is drawn behind one. The first MAX_ENDS are looked for. */
+  endIds?: Iterable<number>;
   /** Log-probabilities of so many of the best tokens, at most MAX_LOGPROBS, beside the chosen one's. */
   logprobs?: number | null;
 }
 
 /** Log-probabilities of the best tokens that a slot may ask for. */
 export const MAX_LOGPROBS = 20;
+
+/** End tokens that the GPU looks for; a host that knows of more finds those itself, a few steps later. */
+export const MAX_ENDS = 5;
 
 const LARGEST = 3.4028234663852886e38;
 /** Every distribution is flat past this; WGSL vouches for quotients of divisors up to 2^126 only. */
@@ -40,7 +45,7 @@ const HEADER_WORDS = SAMPLING_WORDS - 2 * MAX_BIASES;
 
 /** The words of a slot's options: the header and as much of the bias as there is. */
 export function packSampling(options: SamplingOptions): Uint32Array<ArrayBuffer> {
-  const { temperature = 1, seed = 0, topK = 0, topP = 1, minP = 0, logitBias = [], logprobs } = options;
+  const { temperature = 1, seed = 0, topK = 0, topP = 1, minP = 0, logitBias = [], logprobs, endIds = [] } = options;
   const { repetitionPenalty = 1, frequencyPenalty = 0, presencePenalty = 0 } = options;
   invariant(logitBias.length <= MAX_BIASES, `${logitBias.length} biases; there is room for ${MAX_BIASES}`);
   invariant(new Set(logitBias.map(([token]) => token)).size === logitBias.length, "a token has two biases");
@@ -62,6 +67,7 @@ export function packSampling(options: SamplingOptions): Uint32Array<ArrayBuffer>
   words[8] = hasPenalties({ repetitionPenalty, frequencyPenalty, presencePenalty }) ? 1 : 0;
   words[9] = logprobs ?? 0;
   words[10] = logitBias.length;
+  words.set([...endIds, ...new Array<number>(MAX_ENDS).fill(NO_TOKEN)].slice(0, MAX_ENDS), 11);
   logitBias.forEach(([token, value], i) => {
     words[HEADER_WORDS + 2 * i] = token;
     put(HEADER_WORDS + 2 * i + 1, value);

@@ -1,5 +1,6 @@
 import type { Graph, Tensor } from "../kernels/graph.ts";
-import { latentAttention, latentQuery, latentValues, latentWrite } from "../kernels/latent.ts";
+import { latentPrompt, latentRooms, takesPrompts, type LatentRooms } from "../kernels/latent-expand.ts";
+import { latentOutput, latentQuery, latentWrite } from "../kernels/latent.ts";
 import { embed, linear, type RmsNorm } from "../kernels/linear.ts";
 import { ConfigReader } from "./config.ts";
 import { latentCache, type Family, type ModelConfig, type Resident } from "./family.ts";
@@ -8,7 +9,7 @@ import { expertsOf, mixture, mixtureTable, readMixture, withSharedExperts, type 
 import { addPredictors } from "./predictors.ts";
 import { withShared } from "./qwen2_moe.ts";
 import { readTokens, requireFours } from "./read.ts";
-import { readRope, ropeSpec, stretchedContext, yarnMscale, type RopeConfig } from "./rope.ts";
+import { readRope, ropeRegimes, ropeSpec, stretchedContext, yarnMscale, type RopeConfig } from "./rope.ts";
 import { inTurn, stacked, TableBuilder, whole } from "./table.ts";
 
 /**
@@ -139,7 +140,13 @@ const rmsNorm = ({ weights, config }: Resident<DeepseekConfig>, role: string): R
 });
 
 /** x + attention(norm(x)) in the space of the latents: six dispatches, seven with compressed queries. */
-function attend(graph: Graph, model: Resident<DeepseekConfig>, i: number, x: Tensor): Tensor {
+function attend(
+  graph: Graph,
+  model: Resident<DeepseekConfig>,
+  i: number,
+  x: Tensor,
+  rooms: LatentRooms | undefined,
+): Tensor {
   const { config, weights, ropes } = model;
   const { heads, nope, ropeDim, valueDim, queryRank, interleaved, scale } = config;
   const cache = latentCache(model);
@@ -152,16 +159,21 @@ function attend(graph: Graph, model: Resident<DeepseekConfig>, i: number, x: Ten
   latentWrite(graph, a, cache, i, { gain: weights.vector(`${i}.kv_norm`), eps: LATENT_EPS, column, ...turn });
   const queryNorm = (): RmsNorm => ({ gain: weights.vector(`${i}.q_norm`), eps: LATENT_EPS });
   const q = queryRank === null ? a : linear(graph, a, weights.linear(`${i}.q_b`), { norm: queryNorm(), leading: true });
-  const queries = latentQuery(graph, q, kvB, cache, { ...shape, ...turn });
-  const mixed = latentAttention(graph, queries, cache, i, { heads, scale });
-  return linear(graph, latentValues(graph, mixed, kvB, shape), weights.linear(`${i}.o`), { residual: x });
+  return linear(graph, attended(), weights.linear(`${i}.o`), { residual: x });
+
+  function attended(): Tensor {
+    if (rooms) return latentPrompt(graph, q, kvB, cache, i, { ...shape, ...turn, scale, rooms });
+    const queries = latentQuery(graph, q, kvB, cache, { ...shape, ...turn });
+    return latentOutput(graph, queries, kvB, cache, i, { ...shape, scale });
+  }
 }
 
 function forward(graph: Graph, model: Resident<DeepseekConfig>): Tensor {
   const { config, weights } = model;
+  const rooms = takesPrompts(graph) ? latentRooms(graph, latentCache(model), config) : undefined;
   let x = embed(graph, weights.linear("embed"));
   for (let i = 0; i < config.layers; i++) {
-    x = attend(graph, model, i, x);
+    x = attend(graph, model, i, x, rooms);
     const norm = rmsNorm(model, `${i}.post_norm`);
     if (config.mixture.sparse[i]) {
       x = mixture(graph, model, config.mixture, i, x, norm);
@@ -204,7 +216,8 @@ export function deepseekFamily(
       expanded: heads * (nope + ropeDim + valueDim),
     }),
     experts: (config) => expertsOf(config.mixture),
-    ropes: ({ rope }, contextTokens) => [ropeSpec(rope, contextTokens)],
+    ropes: ({ rope }, length) => [ropeSpec(rope, length)],
+    regimes: ({ rope }, contextTokens) => ropeRegimes([rope], contextTokens),
     dispatches: { layer: 8, other: 1, head: 1 },
     moreDispatches: ({ queryRank }) => ({ layer: Number(queryRank !== null), sparse: 2, other: 0 }),
     forward,

@@ -1,6 +1,4 @@
-import { GPT, gptFamily, plainScales, readActivation } from "./gpt.ts";
-import { readHeads, readTokens, requireFours } from "./read.ts";
-import { readRope, stretchedContext } from "./rope.ts";
+import { gptFamily, readActivation, readGpt } from "./gpt.ts";
 import { byKeyHead, whole } from "./table.ts";
 
 /**
@@ -10,11 +8,11 @@ import { byKeyHead, whole } from "./table.ts";
 export const falcon = gptFamily({
   modelTypes: ["falcon"],
   parse(c, modelType) {
-    c.only("quantization_config", [], "quantised checkpoints are not read yet; use the original one");
     c.only("alibi", [false], "Falcon's own ALiBi is rounded to bf16");
     c.only("apply_residual_connection_post_layernorm", [false], "what is added is to be from before the norm");
-    const hiddenSize = c.integer("hidden_size");
-    const { heads, headDim } = readHeads(c, hiddenSize);
+    const inner = { field: "ffn_hidden_size", width: (hiddenSize: number) => 4 * hiddenSize };
+    const base = readGpt(c, modelType, { contextTokens: 2048, inner });
+    const { heads } = base;
     const renewed = c.boolean("new_decoder_architecture", false);
     const oneKey = c.boolean("multi_query", true);
     const kvHeads = c.integer("num_kv_heads", { fallback: heads });
@@ -23,29 +21,14 @@ export const falcon = gptFamily({
     if (renewed && !parallel) throw c.error("parallel_attn", "the new architecture has both halves side by side");
     const norms = c.integer("num_ln_in_parallel_attn", { fallback: renewed ? 2 : 1, max: 2 });
     if (norms === 2 && !renewed) throw c.error("num_ln_in_parallel_attn", "two norms are for the new architecture");
-    const innerSize = c.integer("ffn_hidden_size", { fallback: 4 * hiddenSize });
-    requireFours(c, { hidden_size: hiddenSize, ffn_hidden_size: innerSize, num_attention_heads: headDim });
-    const layers = c.integer("num_hidden_layers");
-    const contextTokens = c.integer("max_position_embeddings", { fallback: 2048 });
-    const rope = readRope(c, headDim, { contextTokens });
     const biased = c.boolean("bias", false);
     return {
-      ...GPT,
-      modelType,
-      layers,
-      hiddenSize,
-      ...readTokens(c),
-      contextTokens: stretchedContext(contextTokens, rope),
-      heads,
+      ...base,
       kvHeads: renewed ? kvHeads : oneKey ? 1 : heads,
-      headDim,
-      innerSize,
-      rope,
       halves: !parallel ? "sequential" : norms === 2 ? "parallel" : "shared",
       normEps: c.positive("layer_norm_epsilon", 1e-5),
       activation: readActivation(c, "activation", "gelu"),
       tied: c.boolean("tie_word_embeddings", true),
-      attentionScales: plainScales(layers, headDim),
       biases: { qkv: biased, out: biased, mlp: biased },
     };
   },

@@ -153,7 +153,7 @@ export interface ResidentWeights {
 export interface Resident<C extends ModelConfig> {
   readonly config: C;
   readonly weights: ResidentWeights;
-  /** The tables of the family's rotary regimes, in the order of `Family.ropes`. */
+  /** The tables of the family's rotary embeddings over all regimes, in the order of `Family.ropes`. */
   readonly ropes: readonly RopeTable[];
   readonly cache: CacheView | LatentView;
   /** By layer; absent, experts reside in the order of their numbers and nobody counts. */
@@ -182,8 +182,16 @@ export interface Family<C extends ModelConfig = ModelConfig> {
   cacheSpec(config: C): CacheSpec;
   /** Null, or no such function, where every token goes through all weights. */
   experts?(config: C): ExpertsSpec | null;
-  /** Rotary regimes for requests of up to `contextTokens`: one for most families, none where nothing rotates. */
-  ropes(config: C, contextTokens: number): readonly RopeSpec[];
+  /**
+   * Rotary embeddings of requests of up to `length` tokens, prompt and answer together: one for most families, more where
+   * layers differ, none where nothing rotates.
+   */
+  ropes(config: C, length: number): readonly RopeSpec[];
+  /**
+   * The regimes of an engine for requests of up to `contextTokens`, each by the longest request that it is for, ascending; the
+   * last one holds them all. One, where frequencies do not depend on a request's length. See `ropeRegimes`.
+   */
+  regimes(config: C, contextTokens: number): readonly number[];
   /** A prefix of tensor names that some published checkpoints leave out ("transformer." of GPT-2 and Bloom). */
   readonly optionalPrefix?: string;
   /**

@@ -6,7 +6,8 @@ import { learnedPositions } from "../kernels/positions.ts";
 import { ropeWrite, type QueryKeyNorm } from "../kernels/rope.ts";
 import { ConfigReader } from "./config.ts";
 import { kvCache, type Family, type ModelConfig, type Resident } from "./family.ts";
-import { ropeSpec, type RopeConfig } from "./rope.ts";
+import { readHeads, readTokens, requireFours } from "./read.ts";
+import { readRope, ropeRegimes, ropeSpec, stretchedContext, type RopeConfig, type RopeDefaults } from "./rope.ts";
 import { TableBuilder } from "./table.ts";
 
 /**
@@ -81,6 +82,46 @@ export const GPT: Pick<
   logitScale: 1,
   biases: { qkv: true, out: true, mlp: true },
 };
+
+/** What families that rotate and have configs in Llama's names differ in. */
+export interface GptDefaults extends Partial<Omit<RopeDefaults, "contextTokens">> {
+  /** Tokens of training where `max_position_embeddings` is not given. */
+  readonly contextTokens: number;
+  readonly kvHeads?: number;
+  /** The field of the feed-forward's width, and the width where that is not given. */
+  readonly inner?: { readonly field: string; readonly width: (hiddenSize: number) => number };
+}
+
+/** Reads sizes, heads, tokens and rotary positions of such a config; the plain form otherwise. */
+export function readGpt(
+  c: ConfigReader,
+  modelType: string,
+  { contextTokens: trained, kvHeads: fewer, inner, ...rotary }: GptDefaults,
+): Omit<GptConfig, "normEps" | "activation" | "tied"> {
+  c.only("quantization_config", [], "quantised checkpoints are not read yet; use the original one");
+  const hiddenSize = c.integer("hidden_size");
+  const { heads, kvHeads, headDim } = readHeads(c, hiddenSize, { ...(fewer !== undefined && { kvHeads: fewer }) });
+  const innerField = inner?.field ?? "intermediate_size";
+  const innerSize = c.integer(innerField, { ...(inner && { fallback: inner.width(hiddenSize) }) });
+  requireFours(c, { hidden_size: hiddenSize, [innerField]: innerSize, num_attention_heads: headDim });
+  const layers = c.integer("num_hidden_layers");
+  const contextTokens = c.integer("max_position_embeddings", { fallback: trained });
+  const rope = readRope(c, headDim, { contextTokens, ...rotary });
+  return {
+    ...GPT,
+    modelType,
+    layers,
+    hiddenSize,
+    ...readTokens(c),
+    contextTokens: stretchedContext(contextTokens, rope),
+    heads,
+    kvHeads,
+    headDim,
+    innerSize,
+    rope,
+    attentionScales: plainScales(layers, headDim),
+  };
+}
 
 /** headDim^-½ in every layer. */
 export function plainScales(layers: number, headDim: number): number[] {
@@ -208,7 +249,8 @@ export function gptFamily(form: GptForm): Family<GptConfig> {
       headDim,
       windows: Array.from({ length: layers }, () => window),
     }),
-    ropes: ({ rope }, contextTokens) => (rope ? [ropeSpec(rope, contextTokens)] : []),
+    ropes: ({ rope }, length) => (rope ? [ropeSpec(rope, length)] : []),
+    regimes: ({ rope }, contextTokens) => ropeRegimes(rope ? [rope] : [], contextTokens),
     ...(form.optionalPrefix !== undefined && { optionalPrefix: form.optionalPrefix }),
     dispatches: { layer: 7, other: 1, head: 2 },
     moreDispatches: ({ halves, qkNorm, positions, embedNorm }) => ({

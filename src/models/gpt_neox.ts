@@ -1,43 +1,23 @@
-import { GPT, gptFamily, plainScales, readActivation } from "./gpt.ts";
-import { readHeads, readTokens, requireFours } from "./read.ts";
-import { readRope, stretchedContext } from "./rope.ts";
+import { gptFamily, readActivation, readGpt } from "./gpt.ts";
 import { byKeyHead, whole } from "./table.ts";
 
 /** GPT-NeoX and Pythia (Black et al. 2022): both halves of a layer side by side, a quarter of each head rotates. */
 export const gptNeox = gptFamily({
   modelTypes: ["gpt_neox"],
   parse(c, modelType) {
-    c.only("quantization_config", [], "quantised checkpoints are not read yet; use the original one");
-    const hiddenSize = c.integer("hidden_size");
-    const { heads, headDim } = readHeads(c, hiddenSize);
-    const innerSize = c.integer("intermediate_size");
-    requireFours(c, { hidden_size: hiddenSize, intermediate_size: innerSize, num_attention_heads: headDim });
-    const layers = c.integer("num_hidden_layers");
-    const contextTokens = c.integer("max_position_embeddings", { fallback: 2048 });
-    const rope = readRope(c, headDim, {
-      contextTokens,
+    const base = readGpt(c, modelType, {
+      contextTokens: 2048,
       thetaField: "rotary_emb_base",
       partialField: "rotary_pct",
       partial: 0.25,
     });
     const biased = c.boolean("attention_bias", true);
     return {
-      ...GPT,
-      modelType,
-      layers,
-      hiddenSize,
-      ...readTokens(c),
-      contextTokens: stretchedContext(contextTokens, rope),
-      heads,
-      kvHeads: heads,
-      headDim,
-      innerSize,
-      rope,
+      ...base,
       halves: c.boolean("use_parallel_residual", true) ? "parallel" : "sequential",
       normEps: c.positive("layer_norm_eps", 1e-5),
       activation: readActivation(c, "hidden_act", "gelu"),
       tied: c.boolean("tie_word_embeddings", false),
-      attentionScales: plainScales(layers, headDim),
       biases: { qkv: biased, out: biased, mlp: true },
     };
   },

@@ -6,7 +6,7 @@ import { ConfigReader } from "./config.ts";
 import { kvCache, type Family, type ModelConfig, type Resident } from "./family.ts";
 import { expertsOf, mixture, mixtureTable, type Mixture, type MixtureModules } from "./mixture.ts";
 import { readHeads, readTokens, requireFours } from "./read.ts";
-import { readRope, ropeSpec, stretchedContext, type RopeConfig, type RopeDefaults } from "./rope.ts";
+import { readRope, ropeRegimes, ropeSpec, stretchedContext, type RopeConfig, type RopeDefaults } from "./rope.ts";
 import { inTurn, stacked, TableBuilder, whole } from "./table.ts";
 
 /**
@@ -27,6 +27,8 @@ export interface LlamaConfig extends ModelConfig {
   readonly biases: { readonly qkv: boolean; readonly out: boolean; readonly mlp: boolean };
   /** RMSNorm of queries and keys before they rotate: of each head, or of all heads together. */
   readonly qkNorm: "none" | "head" | "row";
+  /** Queries, keys and values are cut to ± this, behind the norm (OLMoE). */
+  readonly clip?: number;
   readonly ropes: readonly RopeConfig[];
   /** What each layer's attention is. */
   readonly attention: readonly LayerAttention[];
@@ -189,6 +191,7 @@ export function attend(graph: Graph, model: Resident<LlamaConfig>, i: number, qk
         };
   const q = ropeWrite(graph, qkv, cache, i, config.heads, rope === null ? null : ropes[rope]!, {
     ...(norm && { norm }),
+    ...(config.clip !== undefined && { clip: config.clip }),
   });
   const softCap = config.softCaps.attention;
   return attention(graph, q, cache, i, {
@@ -264,7 +267,8 @@ export function llamaFamily({ parse, layer = llamaLayer, outer = OUTER, ...form 
       windows: attention.map(({ window }) => window),
     }),
     experts: ({ mixture: m }) => m && expertsOf(m),
-    ropes: ({ ropes }, contextTokens) => ropes.map((rope) => ropeSpec(rope, contextTokens)),
+    ropes: ({ ropes }, length) => ropes.map((rope) => ropeSpec(rope, length)),
+    regimes: ({ ropes }, contextTokens) => ropeRegimes(ropes, contextTokens),
     dispatches: { layer: 6 + (form.ownNorms ?? 0), other: 1, head: 1 },
     moreDispatches: ({ qkNorm }) => ({ layer: Number(qkNorm !== "none"), sparse: 2, other: 0 }),
     forward: form.forward ?? forward,

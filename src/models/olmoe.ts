@@ -7,13 +7,13 @@ export const olmoe = llamaFamily({
   modelTypes: ["olmoe"],
   parse(c, modelType) {
     onlySilu(c);
-    c.only("clip_qkv", [], "clipped queries, keys and values are not there yet");
     const base = readLlama(c, modelType);
     const biased = c.boolean("attention_bias", false);
     const m = readMixture(c, base.layers, { experts: "num_experts", width: "intermediate_size" });
     return {
       ...base,
       qkNorm: "row",
+      ...(!c.absent("clip_qkv") && { clip: c.positive("clip_qkv") }),
       biases: { qkv: biased, out: biased, mlp: false },
       mixture: { ...m, renormalise: c.boolean("norm_topk_prob", false) },
     };

@@ -1,7 +1,6 @@
 import type { ConfigReader } from "./config.ts";
-import { GPT, gptFamily, plainScales, readActivation, type GptConfig } from "./gpt.ts";
+import { GPT, gptFamily, plainScales, readActivation, readGpt, type GptConfig } from "./gpt.ts";
 import { readHeads, readTokens, requireFours } from "./read.ts";
-import { readRope, stretchedContext } from "./rope.ts";
 import { stacked, whole } from "./table.ts";
 
 /** What both published forms of Phi 1, 1.5 and 2 share, apart from how sizes and positions are named. */
@@ -40,21 +39,9 @@ export const phi = gptFamily({
   modelTypes: ["phi"],
   parse(c, modelType) {
     c.only("qk_layernorm", [false], "norms of queries and keys with biases are not read");
-    const hiddenSize = c.integer("hidden_size");
-    const { heads, kvHeads, headDim } = readHeads(c, hiddenSize);
-    const innerSize = c.integer("intermediate_size");
-    requireFours(c, { hidden_size: hiddenSize, intermediate_size: innerSize, num_attention_heads: headDim });
-    const contextTokens = c.integer("max_position_embeddings", { fallback: 2048 });
-    const rope = readRope(c, headDim, { contextTokens, partial: 0.5 });
+    const base = readGpt(c, modelType, { contextTokens: 2048, partial: 0.5 });
     return phiConfig(c, modelType, {
-      layers: c.integer("num_hidden_layers"),
-      hiddenSize,
-      heads,
-      kvHeads,
-      headDim,
-      innerSize,
-      rope,
-      contextTokens: stretchedContext(contextTokens, rope),
+      ...base,
       normEps: c.positive("layer_norm_eps", 1e-5),
       activation: readActivation(c, "hidden_act", "gelu_new"),
     });

@@ -164,10 +164,37 @@ export function stretchedContext(published: number, { scaling }: RopeConfig): nu
 }
 
 /**
- * The frequencies for requests of up to `length` tokens, prompt and answer together. Regimes that depend on the length
- * ("dynamic" past the trained context, "longrope" past the original one) are so fixed for the whole request: keys in the
- * cache are never rotated anew, and a prompt has the same logits whatever its answer's length turns out to be.
+ * The longest requests of each regime of a model with these rotary settings, ascending; the last one holds `contextTokens`.
+ *
+ * A request's frequencies depend on its longest possible length, prompt and answer together, where a scaling does ("dynamic"
+ * past the trained context, "longrope" past the original one). They are fixed for the whole request: keys in the cache are
+ * never rotated anew, and a prompt has the same logits whatever its answer's length turns out to be. They depend on the
+ * checkpoint and the request alone, not on the context that an engine was loaded with.
+ *
+ * LongRoPE has two regimes by its definition. Dynamic NTK has a base for every length; ours are those of the trained context
+ * and of each doubling of it, as in the first Qwen's own code, up to what the checkpoint can be run for. So at most half of
+ * the stretching is ahead of a request's need, there are few tables, and requests of like length share their pages.
  */
+export function ropeRegimes(ropes: readonly RopeConfig[], contextTokens: number): number[] {
+  const lengths = ropes.map((rope) => lengthsOf(rope, contextTokens));
+  // Whatever a model's layers turn by, a regime is one for all of them.
+  const between = new Set(lengths.flatMap((list) => list.slice(0, -1)));
+  const last = Math.max(contextTokens, ...lengths.map((list) => list.at(-1)!));
+  return [...[...between].sort((a, b) => a - b), last];
+}
+
+function lengthsOf({ scaling }: RopeConfig, contextTokens: number): number[] {
+  if (scaling.type !== "longrope" && scaling.type !== "dynamic") return [contextTokens];
+  const lengths = [scaling.original];
+  if (scaling.type === "longrope") return contextTokens > scaling.original ? [...lengths, contextTokens] : lengths;
+  const longest = Math.max(contextTokens, Math.floor(scaling.original * scaling.factor));
+  for (let length = scaling.original; length < contextTokens; lengths.push(length)) {
+    length = Math.min(2 * length, longest);
+  }
+  return lengths;
+}
+
+/** The frequencies for requests of up to `length` tokens: those of a regime where it is one of `ropeRegimes`. */
 export function ropeSpec({ theta, dim, scaling }: RopeConfig, length: number): RopeSpec {
   const base = scaling.type === "dynamic" ? theta * ntkGrowth(scaling, dim, length) : theta;
   // theta^(−2e / dim) for e < dim / 2 (Su et al. 2021).
@@ -228,28 +255,37 @@ function yarnRamp({ original, betaFast, betaSlow, truncate }: Of<"yarn">, base: 
 /** Positions of the near table: a position is split into its lowest 8 bits and the rest. */
 const NEAR = 256;
 
-/** The two tables of `rope_write`, [256, dim / 2, 2] and [⌈context / 256⌉, dim / 2, 2], computed in float64. */
+/**
+ * The two tables of `rope_write` over a model's regimes, [256, regimes, dim / 2, 2] and [⌈context / 256⌉, regimes, dim / 2, 2],
+ * computed in float64. A short regime has rows that none of its requests reaches: kilobytes, for one stride.
+ */
 export function ropeTables(
-  spec: RopeSpec,
+  regimes: readonly RopeSpec[],
   contextTokens: number,
 ): {
   near: Float32Array<ArrayBuffer>;
   far: Float32Array<ArrayBuffer>;
 } {
-  const { inverseFrequencies: frequencies, scale } = spec;
-  const table = (count: number, step: number, factor: number): Float32Array<ArrayBuffer> => {
-    const values = new Float32Array(count * frequencies.length * 2);
+  const { dim } = regimes[0]!;
+  invariant(
+    regimes.every((spec) => spec.inverseFrequencies.length * 2 === dim),
+    "regimes of different widths",
+  );
+  const table = (count: number, step: number, factor: (spec: RopeSpec) => number): Float32Array<ArrayBuffer> => {
+    const values = new Float32Array(count * regimes.length * dim);
     let at = 0;
     for (let i = 0; i < count; i++) {
-      for (const frequency of frequencies) {
-        const angle = i * step * frequency;
-        values[at++] = Math.cos(angle) * factor;
-        values[at++] = Math.sin(angle) * factor;
+      for (const spec of regimes) {
+        for (const frequency of spec.inverseFrequencies) {
+          const angle = i * step * frequency;
+          values[at++] = Math.cos(angle) * factor(spec);
+          values[at++] = Math.sin(angle) * factor(spec);
+        }
       }
     }
     return values;
   };
-  return { near: table(NEAR, 1, 1), far: table(Math.ceil(contextTokens / NEAR), NEAR, scale) };
+  return { near: table(NEAR, 1, () => 1), far: table(Math.ceil(contextTokens / NEAR), NEAR, ({ scale }) => scale) };
 }
 
 /**

@@ -1,8 +1,6 @@
 import type { ConfigReader } from "./config.ts";
-import { GPT, gptFamily, plainScales, type GptConfig } from "./gpt.ts";
+import { gptFamily, readGpt, type GptConfig, type GptDefaults } from "./gpt.ts";
 import { onlySilu } from "./llama.ts";
-import { readHeads, readTokens, requireFours } from "./read.ts";
-import { readRope, stretchedContext, type RopeDefaults } from "./rope.ts";
 import { inTurn, stacked, whole, type TableBuilder } from "./table.ts";
 
 /** Llama's layer with LayerNorm in the place of RMSNorm. */
@@ -10,34 +8,15 @@ function layerNormLlama(
   c: ConfigReader,
   modelType: string,
   epsField: string,
-  defaults: Partial<RopeDefaults>,
+  defaults: Partial<GptDefaults>,
 ): GptConfig {
-  c.only("quantization_config", [], "quantised checkpoints are not read yet; use the original one");
   onlySilu(c);
-  const hiddenSize = c.integer("hidden_size");
-  const { heads, kvHeads, headDim } = readHeads(c, hiddenSize);
-  const innerSize = c.integer("intermediate_size");
-  requireFours(c, { hidden_size: hiddenSize, intermediate_size: innerSize, num_attention_heads: headDim });
-  const layers = c.integer("num_hidden_layers");
-  const contextTokens = c.integer("max_position_embeddings", { fallback: 4096 });
-  const rope = readRope(c, headDim, { contextTokens, ...defaults });
   return {
-    ...GPT,
-    modelType,
-    layers,
-    hiddenSize,
-    ...readTokens(c),
-    contextTokens: stretchedContext(contextTokens, rope),
-    heads,
-    kvHeads,
-    headDim,
-    innerSize,
-    rope,
+    ...readGpt(c, modelType, { contextTokens: 4096, ...defaults }),
     normEps: c.positive(epsField, 1e-5),
     activation: "silu",
     gated: true,
     tied: c.boolean("tie_word_embeddings", false),
-    attentionScales: plainScales(layers, headDim),
     biases: { qkv: false, out: false, mlp: false },
   };
 }

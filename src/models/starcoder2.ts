@@ -1,44 +1,24 @@
-import { GPT, gptFamily, plainScales, readActivation } from "./gpt.ts";
-import { readHeads, readTokens, requireFours } from "./read.ts";
-import { readRope, stretchedContext } from "./rope.ts";
+import { gptFamily, readActivation, readGpt } from "./gpt.ts";
 import { stacked, whole } from "./table.ts";
 
 /** StarCoder 2 (Lozhkov et al. 2024): LayerNorm, rotary positions, few key heads, a window, a plain feed-forward. */
 export const starcoder2 = gptFamily({
   modelTypes: ["starcoder2"],
   parse(c, modelType) {
-    c.only("quantization_config", [], "quantised checkpoints are not read yet; use the original one");
     c.only("norm_type", ["layer_norm"], "norms are to be LayerNorm");
     c.only("mlp_type", ["default"], "the feed-forward is to be plain");
     c.only("scale_attn_weights", [true], "scores are to be scaled");
-    const hiddenSize = c.integer("hidden_size");
-    const { heads, kvHeads, headDim } = readHeads(c, hiddenSize, { kvHeads: 2 });
-    const innerSize = c.integer("intermediate_size");
-    requireFours(c, { hidden_size: hiddenSize, intermediate_size: innerSize, num_attention_heads: headDim });
-    const layers = c.integer("num_hidden_layers");
-    const contextTokens = c.integer("max_position_embeddings", { fallback: 4096 });
-    const rope = readRope(c, headDim, { contextTokens });
+    const base = readGpt(c, modelType, { contextTokens: 4096, kvHeads: 2 });
     const normEps = c.positive("norm_epsilon", 1e-5);
     c.only("layer_norm_epsilon", [normEps], "it is not what norm_epsilon says");
     const activation = readActivation(c, "hidden_act", "gelu_pytorch_tanh");
     c.ignore("activation_function"); // left from StarCoder; transformers reads hidden_act
     const biased = c.boolean("use_bias", true);
     return {
-      ...GPT,
-      modelType,
-      layers,
-      hiddenSize,
-      ...readTokens(c),
-      contextTokens: stretchedContext(contextTokens, rope),
-      heads,
-      kvHeads,
-      headDim,
-      innerSize,
-      rope,
+      ...base,
       normEps,
       activation,
       tied: c.boolean("tie_word_embeddings", true),
-      attentionScales: plainScales(layers, headDim),
       biases: { qkv: biased, out: biased, mlp: biased },
       ...(!c.absent("sliding_window") && { window: c.integer("sliding_window") }),
     };

@@ -83,6 +83,11 @@ describe("the work of a model", () => {
     expect(kvBytes).toBe(12 * 10 * (512 + 64) * 2);
     // Each of 16 heads has a score over 512 + 64 elements and a sum over 512.
     expect(flops - decodeWork(counted, 8, 1).flops).toBe(12 * 2 * 16 * (512 + 64 + 512));
+    // Keys of 128 + 64 elements and values of 128 for each head of a prompt: 3.4 times fewer.
+    const pairs = (512 * 513) / 2;
+    const attention = prefillWork(counted, 512).flops - 512 * counted.flopsPerRow - counted.headFlops;
+    expect(attention).toBe(12 * 2 * 16 * (128 + 64 + 128) * pairs);
+    expect(attention).toBeLessThan((12 * 2 * 16 * (512 + 64 + 512) * pairs) / 3);
   });
 });
 

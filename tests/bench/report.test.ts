@@ -113,6 +113,12 @@ describe("cases", () => {
     ["add_norm/llama-3.2-1b/m1", 2048 * 4 * 5, 5 * 2048],
     // 576 numbers of 2 bytes an entry; scores over 576, values over 512
     ["latent_attention/deepseek-v2-lite/f16/decode512", 512 * 1152 + 4 * 16 * (576 + 512), 512 * 16 * 2 * (576 + 512)],
+    // kv_b of 16 · 256 rows in 4 bits; then row i sees i + 1 keys of 192 and values of 128
+    [
+      "latent_prompt/deepseek-v2-lite/q4/prefill512",
+      512 * 1152 + 4096 * 512 * 0.5625 + 4 * 512 * 16 * (192 + 128),
+      2 * 512 * 512 * 4096 + ((512 * 513) / 2) * 16 * 2 * (192 + 128),
+    ],
     // 8 of 64 experts, each of three matrices of 2048 × 1024
     ["experts/olmoe-1b-7b/q4/m1", 8 * 3 * 2048 * 1024 * 0.5625 + 4 * (64 + 2 * 2048), 8 * 3 * 2 * 2048 * 1024],
   ])("%s counts its bytes and operations", (name, bytes, flops) => {

@@ -101,7 +101,7 @@ describe("a wrong command line", () => {
     [`logits ${model} --ids 1`, "--out is missing"],
     [`logits ${model} --out f`, "--ids is missing"],
     [`perplexity ${model}`, "--text is missing"],
-    [`inspect ${model} --memory 5`, "Unknown option '--memory'."],
+    [`inspect ${model} --text 5`, "Unknown option '--text'."],
   ])("%s", (line, message) => {
     const [command] = line.split(" ") as [(typeof COMMANDS)[number]];
     const error = refusal(line.split(" "));

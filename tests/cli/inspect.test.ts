@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { madeTensors } from "../../src/bench/made.ts";
+import { readArgs } from "../../src/cli/args.ts";
 import { describe as describeForPeople, dtypesOf, reportOf } from "../../src/cli/inspect.ts";
 import { inspectCheckpoint } from "../../src/engine/inspect.ts";
 import { findFamily } from "../../src/models/index.ts";
@@ -62,6 +63,19 @@ describe("inspecting the embedded checkpoint", () => {
     const { info } = await inspectCheckpoint(source, { weights: "f32", contextTokens: 64 });
     expect(info).toMatchObject({ kv: "f32", contextTokens: 64, weights: { format: "f32", reason: "as asked for" } });
     expect((await inspectCheckpoint(source, { weights: "f32", kv: "f16" })).info.kv).toBe("f16");
+  });
+});
+
+describe("inspecting for a budget", () => {
+  it("tells what weights: auto would take, and why", async () => {
+    const invocation = readArgs(["inspect", "--model", EMBEDDED, "--weights", "auto", "--memory", "40000000"]);
+    if (invocation.command !== "inspect") throw new Error("not read as inspect");
+    expect(invocation.load).toEqual({ weights: "auto", memoryBytes: 40_000_000 });
+    const inspection = await inspectCheckpoint(fixtureSource(EMBEDDED), invocation.load);
+    expect(inspection.info.weights.format).toBe("bf16");
+    expect(describeForPeople(inspection, false)).toMatch(
+      /^weights +bf16 \(as published, the most bits that fit the 40\.0 MB of memoryBytes, .*q4 [\d.]+ MB\), 2\.4\d? MB on the GPU$/m,
+    );
   });
 });
 

@@ -86,6 +86,13 @@ function sharedDevice(): Promise<GPUDevice> {
   return device;
 }
 
+/** Another device from now on, for files whose programs are too many for one: drivers map memory for each. */
+export async function renewDevice(): Promise<void> {
+  const old = await device;
+  device = undefined;
+  old?.destroy();
+}
+
 /** Loads with f32 pages, so that what is compared is arithmetic and not rounding. */
 export async function load(
   source: string,

@@ -7,6 +7,8 @@ import type { Sequence } from "../../src/engine/sequence.ts";
 export type Context = number;
 
 export const START: Context = 0x1234567;
+/** What the first entry follows: entries of one rotary regime are of no use in another. */
+export const startOf = (regime: number): Context => START + regime;
 export const END = 7;
 
 export function extend(context: Context, token: number): Context {
@@ -183,7 +185,7 @@ export class FakeGpu {
   /** Reads what a row at `at` sees through the pool's window; what the last entry before it depends on. */
   private see(memory: Memory, slot: number, at: number): Context {
     const first = Math.max(0, at + 1 - memory.pool.window);
-    let context = first === 0 ? START : undefined;
+    let context = first === 0 ? startOf(this.states[slot]!.regime) : undefined;
     for (let i = first; i < at; i++) {
       const entry = this.at(memory, slot, i);
       const expected: Context = context === undefined ? entry.context : extend(context, entry.token);

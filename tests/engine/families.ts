@@ -42,8 +42,8 @@ export const DENSE_ROWS: Readonly<Record<string, readonly string[]>> = {
 export const SPARSE_ROWS: Readonly<Record<string, readonly string[]>> = {
   mixtral: ["mixtral", "mixtral-window"],
   qwen2_moe: ["qwen2_moe"],
-  qwen3_moe: ["qwen3_moe", "qwen3_moe-dense", "qwen3_moe-256"],
-  olmoe: ["olmoe"],
+  qwen3_moe: ["qwen3_moe", "qwen3_moe-dense", "qwen3_moe-256", "qwen3_moe-window"],
+  olmoe: ["olmoe", "olmoe-clip"],
   granitemoe: ["granitemoe"],
   deepseek: ["deepseek"],
   deepseek_v2: ["deepseek_v2", "deepseek_v2-lite"],
@@ -54,7 +54,7 @@ export const SPARSE_ROWS: Readonly<Record<string, readonly string[]>> = {
 export const FAMILY_ROWS = { ...DENSE_ROWS, ...SPARSE_ROWS };
 
 export interface FamilyGolden {
-  /** The longest request: fixes the rotary regime. */
+  /** What the engine is loaded for; the requests of a row are of its last rotary regime. */
   readonly contextTokens: number;
   readonly ids: number[];
   /** What follows, and the distance of the two best logits at each step. */

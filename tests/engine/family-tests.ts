@@ -2,8 +2,9 @@
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import type { InProcessEngine } from "../../src/engine/engine.ts";
 import { memoryRepo } from "../support/memory.ts";
-import { filesOf, greedy, load, loadFiles, untilEnd } from "./checkpoints.ts";
+import { filesOf, greedy, load, loadFiles, renewDevice, untilEnd } from "./checkpoints.ts";
 import { readGolden, roundedAs, rowSource, worstError, type FamilyGolden } from "./families.ts";
+import { savesAndRestores } from "./sessions.ts";
 
 declare module "vitest" {
   interface TaskMeta {
@@ -17,7 +18,9 @@ const BOUND = 1e-4;
 /** The same for 8 and 4 bits, against the same rounding on the CPU. */
 const ROUNDED_BOUND = 1e-4;
 const lane = inject("lane");
-export const everything = lane === "dawn-lavapipe";
+/** Every row in both quantised formats, on any device: for the report. */
+const whole = Boolean(process.env["TESSERA_WHOLE_LANES"]);
+export const everything = whole || lane === "dawn-lavapipe";
 /** Greedy ids that are compared. */
 const STEPS = everything ? 64 : 8;
 
@@ -30,83 +33,107 @@ function clearSteps({ logits, margins, greedy: ids }: FamilyGolden): number[] {
 
 export const argmax = (row: Float32Array): number => row.indexOf(row.reduce((a, b) => Math.max(a, b)));
 
-/** Registers the tests of these families; `more`: rows in a quantised format besides one format of each family. */
+/** Families that share a device. */
+const FAMILIES_A_DEVICE = 6;
+
+/** Registers the tests of these families; `more`: rows in a quantised format besides those of each family. */
 export function familyTests(
   families: readonly (readonly string[])[],
   more: readonly (readonly [row: string, format: "q8" | "q4"])[] = [],
 ): void {
-  const rows = families.flatMap((list) => (everything ? list : list.slice(0, 1)));
-  describe.each(rows)("%s", (row) => {
-    let engine: InProcessEngine;
-    let golden: FamilyGolden;
-
-    beforeAll(async () => {
-      golden = await readGolden(row);
-      engine = await load(rowSource(row), { contextTokens: golden.contextTokens });
+  for (const [i, [first, ...others]] of families.entries()) {
+    describe(first!, () => {
+      if (i > 0 && i % FAMILIES_A_DEVICE === 0) beforeAll(renewDevice);
+      testAsPublished(first!);
     });
-    afterAll(() => engine?.dispose());
+    if (!everything) continue;
+    for (const row of others) describe(row, () => testAsPublished(row));
+    describe(`${first!}, whatever the knobs`, () => testKnobs(first!));
+    describe(`${first!}, saved`, () => testSaved(first!));
+    // Each family in one of the two; the report has all in both.
+    for (const format of whole ? FORMATS : [FORMATS[(i + 1) % 2]!]) testRounded(first!, format);
+    for (const [row, format] of more) if ([first, ...others].includes(row)) testRounded(row, format);
+  }
+}
 
-    it("has the logits of transformers at every position", async ({ task }) => {
-      const error = worstError(await engine.logits(golden.ids, "all"), golden.logits, engine.info.vocabSize);
-      task.meta.measured = { row, format: engine.info.weights.format, lane, error };
-      expect(error).toBeLessThan(BOUND);
-    });
+const FORMATS = ["q8", "q4"] as const;
 
-    it("continues as transformers does, alone and in company", async () => {
-      const expected = untilEnd(clearSteps(golden), engine.info.eosIds).slice(0, STEPS);
-      expect(expected.length).toBeGreaterThan(3);
-      const short = golden.ids.slice(2, 9);
-      const alone = await greedy(engine, short, 6);
-      const company = [greedy(engine, golden.ids, STEPS), greedy(engine, short, 6), greedy(engine, golden.ids, 5)];
-      const [got, again, first] = await Promise.all(company);
-      expect(got!.slice(0, expected.length)).toEqual(expected);
-      expect(again).toEqual(alone);
-      expect(first).toEqual(got!.slice(0, 5));
-      expect(engine.stats().pages.used).toBe(0);
-    });
+function testAsPublished(row: string): void {
+  let engine: InProcessEngine;
+  let golden: FamilyGolden;
 
-    it("has at once the logits that lead token by token to the same ids", async () => {
-      const clear = clearSteps(golden).slice(0, STEPS);
-      const { vocabSize } = engine.info;
-      const logits = await engine.logits([...golden.ids, ...clear].slice(0, -1), "all");
-      const at = (i: number): Float32Array => logits.subarray(i * vocabSize, (i + 1) * vocabSize);
-      expect(clear.map((_, i) => argmax(at(golden.ids.length - 1 + i)))).toEqual(clear);
-    });
+  beforeAll(async () => {
+    golden = await readGolden(row);
+    engine = await load(rowSource(row), { contextTokens: golden.contextTokens });
+  });
+  afterAll(() => engine?.dispose());
+
+  it("has the logits of transformers at every position", async ({ task }) => {
+    const error = worstError(await engine.logits(golden.ids, "all"), golden.logits, engine.info.vocabSize);
+    task.meta.measured = { row, format: engine.info.weights.format, lane, error };
+    expect(error).toBeLessThan(BOUND);
   });
 
-  describe.skipIf(!everything).each(families.map((list) => list[0]!))("%s, whatever the knobs", (row) => {
-    it("in chunks of 8 rows, on small pages, with its matrices split over bindings", async () => {
-      const golden = await readGolden(row);
-      const { contextTokens } = golden;
-      // Two rows of the widest matrix, and no more than a few of the narrowest.
-      const tuning = { maxRows: 8, pageSize: 32, lookAhead: 1, maxBindingBytes: 2048 };
-      const engine = await load(rowSource(row), { contextTokens }, tuning);
-      const error = worstError(await engine.logits(golden.ids, "all"), golden.logits, engine.info.vocabSize);
-      expect(error).toBeLessThan(BOUND);
-      const expected = untilEnd(clearSteps(golden), engine.info.eosIds).slice(0, 16);
-      expect((await greedy(engine, golden.ids, 16)).slice(0, expected.length)).toEqual(expected);
-      await engine.dispose();
-    });
+  it("continues as transformers does, alone and in company", async () => {
+    const expected = untilEnd(clearSteps(golden), engine.info.eosIds).slice(0, STEPS);
+    expect(expected.length).toBeGreaterThan(3);
+    const short = golden.ids.slice(2, 9);
+    const alone = await greedy(engine, short, 6);
+    const company = [greedy(engine, golden.ids, STEPS), greedy(engine, short, 6), greedy(engine, golden.ids, 5)];
+    const [got, again, first] = await Promise.all(company);
+    expect(got!.slice(0, expected.length)).toEqual(expected);
+    expect(again).toEqual(alone);
+    expect(first).toEqual(got!.slice(0, 5));
+    expect(engine.stats().pages.used).toBe(0);
   });
 
-  /** Each family in one of the two, the transposed one in both. */
-  const quantised = families.map((list, i) => [list[0]!, i % 2 ? "q8" : "q4"] as const);
+  it("has at once the logits that lead token by token to the same ids", async () => {
+    const clear = clearSteps(golden).slice(0, STEPS);
+    const { vocabSize } = engine.info;
+    const logits = await engine.logits([...golden.ids, ...clear].slice(0, -1), "all");
+    const at = (i: number): Float32Array => logits.subarray(i * vocabSize, (i + 1) * vocabSize);
+    expect(clear.map((_, i) => argmax(at(golden.ids.length - 1 + i)))).toEqual(clear);
+  });
+}
 
-  describe.skipIf(!everything).each([...quantised, ...more])("%s as %s", (row, weights) => {
-    it("has the logits of the same rounding on the CPU", async ({ task }) => {
-      const { ids, contextTokens, logits } = await readGolden(row);
-      const engine = await load(rowSource(row), { contextTokens, weights });
-      const reference = await loadFiles(memoryRepo(roundedAs(await filesOf(rowSource(row)), weights)), {
-        contextTokens,
-      });
-      const [got, expected] = [await engine.logits(ids, "all"), await reference.logits(ids, "all")];
-      const error = worstError(got, expected, engine.info.vocabSize);
-      task.meta.measured = { row, format: weights, lane, error };
-      expect(engine.info.weights.format).toBe(weights);
-      expect(error).toBeLessThan(ROUNDED_BOUND);
-      // What was rounded shows.
-      expect(worstError(got, logits, engine.info.vocabSize)).toBeGreaterThan(10 * BOUND);
-      await Promise.all([engine.dispose(), reference.dispose()]);
+function testKnobs(row: string): void {
+  it("in chunks of 8 rows, on small pages, with its matrices split over bindings", async () => {
+    const golden = await readGolden(row);
+    const { contextTokens } = golden;
+    // Two rows of the widest matrix, and no more than a few of the narrowest.
+    const tuning = { maxRows: 8, pageSize: 32, lookAhead: 1, maxBindingBytes: 2048 };
+    const engine = await load(rowSource(row), { contextTokens }, tuning);
+    const error = worstError(await engine.logits(golden.ids, "all"), golden.logits, engine.info.vocabSize);
+    expect(error).toBeLessThan(BOUND);
+    const expected = untilEnd(clearSteps(golden), engine.info.eosIds).slice(0, 16);
+    expect((await greedy(engine, golden.ids, 16)).slice(0, expected.length)).toEqual(expected);
+    await engine.dispose();
+  });
+}
+
+function testSaved(row: string): void {
+  it("goes on where it was restored as where it was saved", async () => {
+    const { ids, contextTokens } = await readGolden(row);
+    // Past a page of the size that has been compiled for already, where the context allows it.
+    const prompt = [...ids, ...ids].slice(0, Math.min(60, contextTokens - 20));
+    await savesAndRestores(() => load(rowSource(row), { contextTokens }), prompt);
+  });
+}
+
+function testRounded(row: string, weights: "q8" | "q4"): void {
+  it(`${row} as ${weights} has the logits of the same rounding on the CPU`, async ({ task }) => {
+    const { ids, contextTokens, logits } = await readGolden(row);
+    const engine = await load(rowSource(row), { contextTokens, weights });
+    const reference = await loadFiles(memoryRepo(roundedAs(await filesOf(rowSource(row)), weights)), {
+      contextTokens,
     });
+    const [got, expected] = [await engine.logits(ids, "all"), await reference.logits(ids, "all")];
+    const error = worstError(got, expected, engine.info.vocabSize);
+    task.meta.measured = { row, format: weights, lane, error };
+    expect(engine.info.weights.format).toBe(weights);
+    expect(error).toBeLessThan(ROUNDED_BOUND);
+    // What was rounded shows.
+    expect(worstError(got, logits, engine.info.vocabSize)).toBeGreaterThan(10 * BOUND);
+    await Promise.all([engine.dispose(), reference.dispose()]);
   });
 }

@@ -38,6 +38,7 @@ const wishes = (change: Partial<Record<keyof Wish, fc.Arbitrary<unknown>>> = {})
       stepwise: fc.oneof({ weight: 4, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
       salt: fc.oneof({ weight: 6, arbitrary: fc.constant("") }, { weight: 1, arbitrary: fc.constant("other") }),
       from: fc.nat(30),
+      regime: fc.oneof({ weight: 6, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constant(1) }),
       ...change,
     })
     .map((wish) => ({ ...wish, n: wish.kind === "generate" ? wish.n : 1 }) as Wish);
@@ -386,7 +387,7 @@ describe("pages", () => {
         }
       }
       world.heard.forEach((heard) => checkOutcome(heard, options));
-      preempted += world.scheduler.counters.preemptions > 0 ? 1 : 0;
+      preempted += world.scheduler.counts.preemptions > 0 ? 1 : 0;
     },
   );
   it("(and there were some)", () => expect(preempted).toBeGreaterThan(RUNS.numRuns / 4));

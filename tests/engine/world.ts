@@ -13,7 +13,7 @@ import {
   FakeGpu,
   logitOf,
   scoreOf,
-  START,
+  startOf,
   WatchedPool,
   type FakePool,
 } from "./fake-gpu.ts";
@@ -29,6 +29,7 @@ export interface Wish {
   priority: number;
   stepwise: boolean;
   salt: string;
+  regime: number;
   from: number;
 }
 
@@ -62,6 +63,7 @@ export const PLAIN: Wish = {
   priority: 0,
   stepwise: false,
   salt: "",
+  regime: 0,
   from: 0,
 };
 
@@ -88,6 +90,7 @@ export class Heard {
       priority: wish.priority,
       stepwise: wish.stepwise,
       salt: wish.salt,
+      regime: wish.regime,
       listener: {
         onToken: (choice, id) => this.tokens[choice]!.push(id),
         onFinish: (choice, reason) => {
@@ -143,7 +146,7 @@ export class World {
   }
 
   /** Restores what another world's request has saved. */
-  restore({ wish: { ids }, places }: Heard): { done: number } | undefined {
+  restore({ wish: { ids, regime }, places }: Heard): { done: number } | undefined {
     const { pageSize, slots, window = Infinity, second } = this.options;
     const whole = Math.floor(ids.length / pageSize);
     const firsts = [window, ...(second ? [second.window] : [])].map((w, k) => {
@@ -158,7 +161,7 @@ export class World {
       });
       return new Uint8Array(Uint32Array.from(parts).buffer);
     };
-    const heard = new Heard({ ...PLAIN, ids: ids.slice(0, whole * pageSize), n: Math.min(1, slots) });
+    const heard = new Heard({ ...PLAIN, ids: ids.slice(0, whole * pageSize), regime, n: Math.min(1, slots) });
     if (whole === 0) return { done: 1 };
     const request: Request = { ...heard.request, task: { kind: "restore", firsts, page } };
     try {
@@ -261,13 +264,13 @@ export class World {
 }
 
 /** What a request gives when nothing else exists: tokens of each choice, and values of the rows asked for. */
-export function alone({ ids, kind, maxTokens, temperature, seed, n, from }: Wish): {
+export function alone({ ids, kind, maxTokens, temperature, seed, n, regime, from }: Wish): {
   tokens: number[][];
   finished: FinishReason[];
   values: number[];
 } {
   const contexts: number[] = [];
-  for (const id of ids) contexts.push(extend(contexts.at(-1) ?? START, id));
+  for (const id of ids) contexts.push(extend(contexts.at(-1) ?? startOf(regime), id));
   if (kind === "logits") {
     return { tokens: [[]], finished: ["stop"], values: contexts.slice(Math.min(from, ids.length - 1)).map(logitOf) };
   }
@@ -291,9 +294,12 @@ export function alone({ ids, kind, maxTokens, temperature, seed, n, from }: Wish
 }
 
 /** What was read of a session's pages is what its ids make, from the first entry that a window leaves to the last. */
-function checkPlaces({ wish: { ids }, places }: Heard, { pageSize, window = Infinity, second }: WorldOptions): void {
+function checkPlaces(
+  { wish: { ids, regime }, places }: Heard,
+  { pageSize, window = Infinity, second }: WorldOptions,
+): void {
   const contexts: number[] = [];
-  for (const id of ids) contexts.push(extend(contexts.at(-1) ?? START, id));
+  for (const id of ids) contexts.push(extend(contexts.at(-1) ?? startOf(regime), id));
   const last = Math.ceil(ids.length / pageSize) - 1;
   [window, ...(second ? [second.window] : [])].forEach((sees, k) => {
     // What a request sees that goes on from the last full page.

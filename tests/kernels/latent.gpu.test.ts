@@ -1,7 +1,17 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import type { LatentView } from "../../src/kernels/batch.ts";
 import { mergeAttention } from "../../src/kernels/attention-merge.ts";
-import { latentAttention, latentPartial, latentQuery, latentValues, latentWrite } from "../../src/kernels/latent.ts";
+import { latentPrompt, latentRooms, takesPrompts } from "../../src/kernels/latent-expand.ts";
+import {
+  latentAttention,
+  latentOutput,
+  latentPartial,
+  latentQuery,
+  latentWrite,
+  type LatentHeads,
+  type LatentRope,
+} from "../../src/kernels/latent.ts";
+import type { Tensor } from "../../src/kernels/graph.ts";
 import type { Linear } from "../../src/kernels/linear.ts";
 import { PORTABLE } from "../../src/kernels/tuning.ts";
 import { expectClose, F16_BOUND, F32_BOUND } from "../reference/compare.ts";
@@ -10,6 +20,8 @@ import { normReference } from "../reference/norm.ts";
 import { Pool } from "../reference/pool.ts";
 import { Random } from "../reference/random.ts";
 import { ropeFrequencies, ropeReference, ropeTableValues } from "../reference/rope.ts";
+import type { WeightLayout } from "../../src/weights/quant/layout.ts";
+import { stored } from "../reference/storage.ts";
 import { KernelBench, UNTOUCHED, type BenchGraph } from "../support/kernel-bench.ts";
 
 /** Sizes of a latent cache, as LatentView names them. */
@@ -351,6 +363,9 @@ interface LayerCase extends AttentionCase {
   nope: number;
   valueDim: number;
   interleaved?: boolean;
+  layout?: WeightLayout;
+  /** Entries that may be expanded. */
+  room?: number;
 }
 
 /** The whole of a layer's attention: what the kernels absorb, the reference expands into keys and values of each head. */
@@ -360,71 +375,261 @@ const LAYERS: LayerCase[] = [
   { ...SMALL, heads: 3, nope: 12, valueDim: 20, segments: [run(33, 6), one(300)], interleaved: true },
   { ...SMALL, format: "f16", heads: 17, nope: 8, valueDim: 9, segments: [run(0, 20)], spare: 5 },
   { ...SMALL, heads: 5, rank: 72, nope: 32, valueDim: 24, segments: [one(50), one(70)], split: 16, spare: 2 },
+  // Split: rows around a tile of 4, results around 8 times 4, parts without keys, rows that see nothing.
+  { ...SMALL, heads: 3, nope: 8, valueDim: 33, segments: [run(60, 5)], split: 16 },
+  { ...SMALL, heads: 2, nope: 8, valueDim: 31, segments: [one(3), one(61)], split: 16, layout: "q8", spare: 6 },
+  { ...SMALL, heads: 2, nope: 4, valueDim: 6, segments: [{ length: 0, count: 3, ancestors: [0, 1, 0] }], split: 16 },
   { ...SMALL, heads: 1, nope: 4, valueDim: 1, segments: [run(3, 9)] },
   { ...DEEPSEEK, format: "f16", heads: 2, nope: 128, valueDim: 128, segments: [run(62, 6)], interleaved: true },
 ];
 
+/** In these sizes a part of what a prompt sees is worth expanding from 5 rows on, and the whole of a first chunk always. */
+const PROMPT = { ...SMALL, nope: 4, valueDim: 4, heads: 3 } as const;
+
+const PROMPTS: LayerCase[] = [
+  // First chunks: all is expanded, around tiles of 32 keys and 64 entries.
+  ...[1, 31, 33, 64, 65].map((count): LayerCase => ({ ...PROMPT, segments: [run(0, count)] })),
+  // Later ones, and what does not pay among them.
+  { ...PROMPT, segments: [run(100, 6)], interleaved: true },
+  { ...PROMPT, segments: [run(100, 4)] },
+  { ...PROMPT, format: "f16", segments: [one(33), run(20, 30), one(5)], spare: 5 },
+  { ...PROMPT, segments: [run(0, 9), one(70), run(40, 12)], interleaved: true, spare: 9 },
+  // Less room than entries: the last ones are expanded, and some rows see none of them; then none is left for the next.
+  { ...PROMPT, segments: [run(60, 20)], room: 64 },
+  { ...PROMPT, segments: [run(0, 100)], room: 64 },
+  { ...PROMPT, segments: [run(3, 50), run(10, 30), run(0, 8)], room: 64 },
+  { ...PROMPT, segments: [run(0, 40), run(9, 30), run(0, 5), run(20, 20)], room: 100, spare: 3 },
+  // More heads than one tile has on a key, and sizes on the other side of a tile's: 64 results, 16 columns, 256 of a value.
+  {
+    ...PROMPT,
+    heads: 33,
+    nope: 8,
+    valueDim: 12,
+    rank: 72,
+    segments: [run(50, 20), run(0, 40)],
+    room: 64,
+    interleaved: true,
+  },
+  { ...PROMPT, nope: 16, valueDim: 64, rank: 264, ropeDim: 64, segments: [run(0, 20), run(30, 3)], room: 64 },
+  // A tree of drafts, and rows that see nothing.
+  { ...PROMPT, segments: [{ length: 30, count: 7, ancestors: tree }] },
+  { ...PROMPT, segments: [{ length: 0, count: 8, ancestors: [0, 1, 0, 1, 1, 0, 1, 1] }, one(9)] },
+  // Layouts of the matrix.
+  { ...PROMPT, layout: "f16", segments: [run(10, 40), one(4)] },
+  { ...PROMPT, layout: "q4", segments: [run(10, 40), one(4)] },
+  { ...PROMPT, magnitude: 1e4, segments: [run(20, 30)], room: 64 },
+];
+
 describe("latent layer", () => {
-  it.each(LAYERS.map((c) => [title(c), c] as const))("%s", async (_, c) => {
-    const { format, rank, ropeDim, heads, nope, valueDim, segments, interleaved = false, spare = 0 } = c;
-    const random = new Random(rank + heads);
-    const { pool, rows, setup, view } = batchOf(c, segments, random, spare);
-    const frequencies = ropeFrequencies(10000, ropeDim);
-    const latents = segments.map((s, slot) =>
-      Array.from({ length: s.length }, (_, i) => pool.store(slot, i, 0, random.normals(rank + ropeDim), []).key),
-    );
-    const total = rows.length + spare;
-    const [kv, q] = [random.normals(total * (rank + ropeDim)), random.normals(total * heads * (nope + ropeDim))];
-    const [gain, kvB] = [random.normals(rank), random.normals(heads * (nope + valueDim) * rank, rank ** -0.5)];
-    const scale = (nope + ropeDim) ** -0.5;
-    const last = Math.max(...rows.map((r) => r.position));
+  it.each(LAYERS.map((c) => [title(c), c] as const))("%s", (_, c) => expectLayer(c, absorbedLayer));
+});
 
-    const { y, queries } = await bench.run(
-      { ...setup, tuning: { ...(c.split && { attention: { ...PORTABLE.attention, split: c.split } }) } },
+describe("latent prompt", () => {
+  // Each shape is five pipelines more, which take long to compile in a browser without a GPU.
+  const cases =
+    inject("lane") === "chromium"
+      ? PROMPTS.filter((c) => c.heads === 3 && c.rank === 24 && c.format === "f32" && !c.layout)
+      : PROMPTS;
+  it.each(cases.map((c) => [title(c), c] as const))("%s", (_, c) => expectLayer(c, promptLayer));
+
+  it("takes six dispatches a layer and one a step, for many rows of engines that may", async () => {
+    await bench.run(
+      { rows: 40 },
       (graph) => {
-        const cache = view(graph);
-        const rope = tablesOf(graph, ropeDim, last);
-        const outFeatures = heads * (nope + valueDim);
-        const parts = [{ weights: graph.upload(kvB), rowStart: 0, rowCount: outFeatures }];
-        const layer: Linear = { name: "kv_b", inFeatures: rank, outFeatures, layout: "f32", parts };
-        const shape = { heads, nope, valueDim };
-        latentWrite(graph, graph.input("rows", rank + ropeDim, kv), cache, LAYER, {
-          gain: graph.upload(gain),
-          eps: EPS,
-          rope,
-          interleaved,
-        });
-        // What follows the queries in a row is another's.
-        const width = heads * (nope + ropeDim);
-        const input = graph.input("rows", width + 8, beside(q, width, width + 8, 0));
-        const queries = latentQuery(graph, input, layer, cache, { ...shape, rope, interleaved });
-        const mixed = latentAttention(graph, queries, cache, LAYER, { heads, scale });
-        return { y: latentValues(graph, mixed, layer, shape), queries };
+        const cache: LatentView = { ...batchOf(SMALL, [run(0, 40)], new Random(1)).view(graph) };
+        const range = graph.upload(new Float32Array(64));
+        const kvB: Linear = {
+          name: "kv_b",
+          inFeatures: 24,
+          outFeatures: 24,
+          layout: "f32",
+          parts: [{ weights: range, rowStart: 0, rowCount: 24 }],
+        };
+        const rope = { dim: 8, near: range, far: range };
+        const before = graph.ops.length;
+        const rooms = latentRooms(graph, cache, PROMPT);
+        latentPrompt(graph, graph.tensor("rows", 44), kvB, cache, LAYER, { ...PROMPT, rope, scale: 1, rooms });
+        expect(graph.ops.length - before).toBe(7);
+        expect(takesPrompts(graph)).toBe(true);
+        expect(takesPrompts({ ...graph, rows: 31 } as BenchGraph)).toBe(false);
+        expect(takesPrompts({ ...graph, tuning: { ...PORTABLE, deterministic: true } } as BenchGraph)).toBe(false);
       },
-      async (program, drawn) => ({ y: await program.floats(drawn.y), queries: await program.words(drawn.queries) }),
+      () => Promise.resolve(),
     );
-    const unused = queries.subarray(rows.length * heads * (rank + ropeDim));
-    expect(unused.every((word) => word === UNTOUCHED)).toBe(true);
-
-    // Entries of this step, as they come back from the cache.
-    rows.forEach(({ slot, index, position }, m) => {
-      const own = kv.subarray(m * (rank + ropeDim), (m + 1) * (rank + ropeDim));
-      const latent = [
-        ...normReference(own.subarray(0, rank), { kind: "rms", eps: EPS, gain }),
-        ...ropeReference(own.subarray(rank), position, frequencies, interleaved),
-      ];
-      latents[slot]![index] = pool.store(slot, index, 0, latent, []).key;
-    });
-    const expected = rows.flatMap((row, m) => {
-      const query = Array.from({ length: heads }, (_, h) => {
-        const own = q.subarray((m * heads + h) * (nope + ropeDim), (m * heads + h + 1) * (nope + ropeDim));
-        return [...own.subarray(0, nope), ...ropeReference(own.subarray(nope), row.position, frequencies, interleaved)];
-      }).flat();
-      const seen = visible(row).map((i) => latents[row.slot]![i]!);
-      return latentReference({ heads, nope, ropeDim, valueDim, rank, query, latents: seen, kvB, scale });
-    });
-    // An entry of this step may be stored as the other neighbour of its value in f16.
-    const bound = format === "f32" ? F32_BOUND : { nmse: 1e-6, largest: 2e-3 };
-    expectClose(y.subarray(0, expected.length), expected, bound);
   });
 });
+
+/** Multiply-adds a head of a segment that has `count` rows behind `length` entries, `expanded` of all at the end. */
+function costOf(shape: LatentHeads & Shape, { length, count }: Segment, expanded: number): number {
+  const { rank, ropeDim, nope, valueDim } = shape;
+  const all = length + count;
+  // As if each row saw all entries, as the kernel has it.
+  const [absorbedPairs, expandedPairs] = [count * (all - expanded), count * expanded];
+  const move = rank * (nope + valueDim);
+  return (
+    (expanded < all ? count * move : 0) +
+    expanded * move +
+    absorbedPairs * (2 * rank + ropeDim) +
+    expandedPairs * (nope + ropeDim + valueDim)
+  );
+}
+
+const LITE = { ...DEEPSEEK, format: "f16", heads: 16, nope: 128, valueDim: 128 } as const;
+const TINY = { ...PROMPT };
+
+const ROOMS: { shape: LatentHeads & Shape; entries: number; segments: Segment[] }[] = [
+  ...[TINY, LITE].flatMap((shape) => [
+    { shape, entries: 4096, segments: [1, 4, 5, 100, 171, 256].map((count) => run(0, count)) },
+    { shape, entries: 4096, segments: [1, 4, 5, 100, 170, 172].map((count) => run(600, count)) },
+    { shape, entries: 8192, segments: [run(3000, 170), run(1, 1), run(3000, 171)] },
+    { shape, entries: 300, segments: [run(0, 200), run(0, 120), one(40), run(0, 1)] },
+    { shape, entries: 300, segments: [run(0, 301), run(0, 10)] },
+    { shape, entries: 300, segments: [run(400, 200), run(0, 200)] },
+    { shape, entries: 0, segments: [run(0, 9)] },
+  ]),
+];
+
+describe("latent_room", () => {
+  const roomsOf = async ({ shape, entries, segments }: (typeof ROOMS)[number]): Promise<Uint32Array> =>
+    bench.run(
+      {
+        plan: {
+          segments: segments.map(({ count }, i) => ({
+            slot: segments.length - 1 - i,
+            tokens: new Array<number>(count).fill(0),
+          })),
+        },
+        slots: [...segments].reverse().map(({ length }) => ({ length })),
+        limits: { rows: 1024 },
+      },
+      (graph) => latentRooms(graph, { kind: "latent", ...shape, layers: [] }, shape, entries).list,
+      (program, list) => program.words(list),
+    );
+
+  it.each(
+    ROOMS.map(
+      (c) =>
+        [
+          `${c.shape.rank} + ${c.shape.ropeDim}, room for ${c.entries}: ${title({ ...c.shape, segments: c.segments })}`,
+          c,
+        ] as const,
+    ),
+  )("%s", async (_, c) => {
+    const words = await roomsOf(c);
+    let base = 0;
+    c.segments.forEach((segment, s) => {
+      const [first, end, at, slot] = words.subarray(4 * s);
+      expect([end, at, slot]).toEqual([segment.length + segment.count, base, c.segments.length - 1 - s]);
+      const taken = end! - first!;
+      const most = Math.min(end!, c.entries - base);
+      expect([0, most]).toContain(taken);
+      // The cheaper of the two; where they cost the same, either.
+      const [own, other] = [taken, most - taken].map((n) => costOf(c.shape, segment, n));
+      expect(own).toBeLessThanOrEqual(other!);
+      base += taken;
+    });
+    expect(words[4 * c.segments.length + 2]).toBe(base);
+  });
+
+  it("saves a third of a prompt of 512 tokens in two chunks, and a half in one", async () => {
+    const costs = async (chunks: readonly Segment[]): Promise<number> => {
+      let [chosen, absorbed] = [0, 0];
+      for (const chunk of chunks) {
+        const [first, end] = await roomsOf({ shape: LITE, entries: 4096, segments: [chunk] });
+        chosen += costOf(LITE, chunk, end! - first!);
+        absorbed += costOf(LITE, chunk, 0);
+      }
+      return chosen / absorbed;
+    };
+    expect(await costs([run(0, 512)])).toBeCloseTo((512 * 256 + 512 * 320) / (512 * 256 + 512 * 1088), 6);
+    expect(await costs([run(0, 256), run(256, 256)])).toBeLessThan(0.7);
+  });
+});
+
+type AttendLayer = (
+  graph: BenchGraph,
+  q: Tensor,
+  kvB: Linear,
+  cache: LatentView,
+  layer: number,
+  options: LatentHeads & LatentRope & { scale: number; room?: number },
+) => Tensor;
+
+/** The same over the latents of all entries. */
+function absorbedLayer(...[graph, q, kvB, cache, layer, options]: Parameters<AttendLayer>): Tensor {
+  const queries = latentQuery(graph, q, kvB, cache, options);
+  const before = graph.ops.length;
+  const out = latentOutput(graph, queries, kvB, cache, layer, options);
+  expect(graph.ops.length - before).toBe(2);
+  return out;
+}
+
+function promptLayer(...[graph, q, kvB, cache, layer, options]: Parameters<AttendLayer>): Tensor {
+  const rooms = latentRooms(graph, cache, options, options.room);
+  return latentPrompt(graph, q, kvB, cache, layer, { ...options, rooms });
+}
+
+/** Writes a step's latents, attends as `attend` does, and holds it to the reference. */
+async function expectLayer(c: LayerCase, attend: AttendLayer): Promise<void> {
+  const { format, rank, ropeDim, heads, nope, valueDim, segments, interleaved = false, spare = 0 } = c;
+  const { layout = "f32", magnitude = 1 } = c;
+  const random = new Random(rank + heads);
+  const { pool, rows, setup, view } = batchOf(c, segments, random, spare);
+  const frequencies = ropeFrequencies(10000, ropeDim);
+  const latents = segments.map((s, slot) =>
+    Array.from({ length: s.length }, (_, i) => pool.store(slot, i, 0, random.normals(rank + ropeDim), []).key),
+  );
+  const total = rows.length + spare;
+  const [kv, q] = [random.normals(total * (rank + ropeDim)), random.normals(total * heads * (nope + ropeDim))];
+  const gain = random.normals(rank, magnitude);
+  const matrix = stored(random.normals(heads * (nope + valueDim) * rank, rank ** -0.5), rank, layout);
+  const kvB = matrix.values;
+  const scale = (nope + ropeDim) ** -0.5 / magnitude;
+  const last = Math.max(...rows.map((r) => r.position));
+
+  const words = await bench.run(
+    { ...setup, tuning: { ...(c.split && { attention: { ...PORTABLE.attention, split: c.split } }) } },
+    (graph) => {
+      const cache = view(graph);
+      const rope = tablesOf(graph, ropeDim, last);
+      const outFeatures = heads * (nope + valueDim);
+      const parts = [{ weights: graph.upload(matrix.words), rowStart: 0, rowCount: outFeatures }];
+      const layer: Linear = { name: "kv_b", inFeatures: rank, outFeatures, layout, parts };
+      latentWrite(graph, graph.input("rows", rank + ropeDim, kv), cache, LAYER, {
+        gain: graph.upload(gain),
+        eps: EPS,
+        rope,
+        interleaved,
+      });
+      // What follows the queries in a row is another's.
+      const width = heads * (nope + ropeDim);
+      const input = graph.input("rows", width + 8, beside(q, width, width + 8, 0));
+      const options = { heads, nope, valueDim, rope, interleaved, scale, ...(c.room && { room: c.room }) };
+      return attend(graph, input, layer, cache, LAYER, options);
+    },
+    (program, y) => program.words(y),
+  );
+  const used = rows.length * heads * valueDim;
+  expect(words.subarray(used).every((word) => word === UNTOUCHED)).toBe(true);
+
+  // Entries of this step, as they come back from the cache.
+  rows.forEach(({ slot, index, position }, m) => {
+    const own = kv.subarray(m * (rank + ropeDim), (m + 1) * (rank + ropeDim));
+    const latent = [
+      ...normReference(own.subarray(0, rank), { kind: "rms", eps: EPS, gain }),
+      ...ropeReference(own.subarray(rank), position, frequencies, interleaved),
+    ];
+    latents[slot]![index] = pool.store(slot, index, 0, latent, []).key;
+  });
+  const expected = rows.flatMap((row, m) => {
+    const query = Array.from({ length: heads }, (_, h) => {
+      const own = q.subarray((m * heads + h) * (nope + ropeDim), (m * heads + h + 1) * (nope + ropeDim));
+      return [...own.subarray(0, nope), ...ropeReference(own.subarray(nope), row.position, frequencies, interleaved)];
+    }).flat();
+    const seen = visible(row).map((i) => latents[row.slot]![i]!);
+    return latentReference({ heads, nope, ropeDim, valueDim, rank, query, latents: seen, kvB, scale });
+  });
+  // An entry of this step may be stored as the other neighbour of its value in f16.
+  const bound = format === "f32" ? F32_BOUND : { nmse: 1e-6, largest: 2e-3 };
+  expectClose(new Float32Array(words.slice(0, used).buffer), expected, bound);
+}

@@ -15,10 +15,13 @@ interface Case extends PoolShape {
   rotary?: number;
   interleaved?: boolean;
   theta?: number;
+  /** A base for each regime of the model. */
+  regimes?: readonly number[];
   norm?: { kind: "rms" | "layer"; over?: "head" | "row"; ownGains?: boolean; offset?: number };
+  clip?: number;
   queryScale?: number;
-  /** A run of rows each, starting at this cache length and this position. */
-  segments: readonly { length: number; position: number; count: number }[];
+  /** A run of rows each, starting at this cache length and this position, in this regime. */
+  segments: readonly { length: number; position: number; count: number; regime?: number }[];
   magnitude?: number;
   /** Rows the program is recorded for beyond the batch's. */
   spare?: number;
@@ -28,6 +31,12 @@ const at = (position: number, count = 1, length = position): { length: number; p
   length,
   position,
   count,
+});
+
+/** A run in a regime. */
+const inRegime = (regime: number, position: number, count = 1): Case["segments"][number] => ({
+  ...at(position, count),
+  regime,
 });
 
 const BASE = { format: "f32", pageSize: 32, heads: 2, headDim: 8, queries: 4, segments: [at(0)] } as const;
@@ -77,6 +86,10 @@ const CASES: Case[] = [
   { ...BASE, rotary: 0, segments: [at(31, 3)] },
   { ...BASE, rotary: 0, format: "int8", headDim: 12, segments: [at(31, 3)] },
   { ...BASE, queryScale: 0.125, segments: [at(31, 3)] },
+  // Regimes side by side in one batch, on both sides of the tables' boundary.
+  { ...BASE, regimes: [100, 20_000], segments: [inRegime(1, 255, 3), inRegime(0, 254, 4)] },
+  { ...BASE, regimes: [100, 1000, 50_000], segments: [0, 2, 1].map((regime) => inRegime(regime, 513)), headDim: 12 },
+  { ...BASE, regimes: [100, 7], interleaved: true, headDim: 20, rotary: 12, segments: [inRegime(1, 1000, 2), at(9)] },
   // Norms of queries and keys.
   { ...BASE, norm: { kind: "rms" }, segments: [at(31, 3)] },
   { ...BASE, norm: { kind: "rms", offset: 1 }, headDim: 12, segments: [at(31, 3)], spare: 2 },
@@ -92,6 +105,9 @@ const CASES: Case[] = [
   { ...BASE, norm: { kind: "rms", over: "row" }, segments: [at(31, 3)] },
   { ...BASE, norm: { kind: "rms", over: "row" }, headDim: 128, heads: 3, queries: 5, segments: [at(300), at(31, 2)] },
   { ...BASE, norm: { kind: "rms", over: "row" }, format: "int8", headDim: 20, queries: 5, segments: [at(31, 3)] },
+  // Cut behind the norm, before the turn.
+  { ...BASE, norm: { kind: "rms", over: "row" }, clip: 0.25, segments: [at(31, 3)] },
+  { ...BASE, clip: 0.5, queryScale: 2, format: "f16", headDim: 20, rotary: 12, segments: [at(257, 3)] },
   { ...BASE, norm: { kind: "rms" }, magnitude: 1e5, segments: [at(40, 3)] },
   { ...BASE, norm: { kind: "layer" }, magnitude: 1e5, headDim: 64, segments: [at(40, 3)] },
   { ...BASE, norm: { kind: "rms" }, magnitude: 1e-4, segments: [at(40, 3)] },
@@ -111,13 +127,16 @@ function title(c: Case): string {
     rotary === undefined ? "" : `${rotary} rotate`,
     c.interleaved ? "interleaved" : "",
     theta === undefined ? "" : `theta ${theta}`,
+    c.regimes ? `bases ${c.regimes.join(", ")}` : "",
     norm === undefined ? "" : `norm ${Object.values(norm).join(" ")}`,
+    c.clip === undefined ? "" : `cut at ${c.clip}`,
     queryScale === undefined ? "" : `queries times ${queryScale}`,
     magnitude === undefined ? "" : `x ~ ${magnitude}`,
   ];
-  const runs = c.segments.map(
-    (s) => `${s.count} at ${s.position}${s.length === s.position ? "" : ` (length ${s.length})`}`,
-  );
+  const runs = c.segments.map(({ count, position, length, regime }) => {
+    const place = `${count} at ${position}${length === position ? "" : ` (length ${length})`}`;
+    return regime === undefined ? place : `${place} of regime ${regime}`;
+  });
   return `${traits.filter(Boolean).join(", ")}: ${runs.join(", ")}`;
 }
 
@@ -136,8 +155,9 @@ interface Expected {
   values: Float64Array[];
 }
 
-function expectedRow(c: Case, x: Float32Array, position: number, gains: Gains): Expected {
-  const { headDim, valueDim = headDim, heads, queries, rotary = headDim, theta = 10000, norm, queryScale = 1 } = c;
+function expectedRow(c: Case, x: Float32Array, position: number, theta: number, gains: Gains): Expected {
+  const { headDim, valueDim = headDim, heads, queries, rotary = headDim, norm, clip = Infinity, queryScale = 1 } = c;
+  const cut = (v: number): number => Math.max(-clip, Math.min(clip, v));
   const frequencies = rotary === 0 ? [] : ropeFrequencies(theta, rotary);
   const part = (firstHead: number, count: number, gain: Float32Array): Float64Array[] => {
     const all = x.subarray(firstHead * headDim, (firstHead + count) * headDim);
@@ -149,7 +169,7 @@ function expectedRow(c: Case, x: Float32Array, position: number, gains: Gains): 
     const row = norm?.over === "row" ? normed(0, all.length) : undefined;
     return Array.from({ length: count }, (_, h) => {
       const own = row?.slice(h * headDim, (h + 1) * headDim) ?? normed(h * headDim, (h + 1) * headDim);
-      return ropeReference(own, position, frequencies, c.interleaved);
+      return ropeReference(own.map(cut), position, frequencies, c.interleaved);
     });
   };
   const valuesFrom = (queries + heads) * headDim;
@@ -157,7 +177,7 @@ function expectedRow(c: Case, x: Float32Array, position: number, gains: Gains): 
     queries: part(0, queries, gains.query).flatMap((head) => [...head].map((v) => v * queryScale)),
     keys: part(queries, heads, gains.key),
     values: Array.from({ length: heads }, (_, h) =>
-      Float64Array.from(x.subarray(valuesFrom + h * valueDim, valuesFrom + (h + 1) * valueDim)),
+      Float64Array.from(x.subarray(valuesFrom + h * valueDim, valuesFrom + (h + 1) * valueDim), cut),
     ),
   };
 }
@@ -180,7 +200,8 @@ function expectQuantised(read: Float64Array, scale: number, expected: Float64Arr
 describe("rope_write", () => {
   it.each(CASES.map((c) => [title(c), c] as const))("%s", async (_, c) => {
     const { headDim, valueDim = headDim, heads, queries, segments, spare = 0 } = c;
-    const { rotary = headDim, theta = 10000, magnitude = 1, norm, queryScale, interleaved } = c;
+    const { rotary = headDim, theta = 10000, magnitude = 1, norm, clip, queryScale, interleaved } = c;
+    const { regimes: bases = [theta] } = c;
     const random = new Random(headDim + segments.length);
     const pool = new Pool(
       c,
@@ -188,7 +209,12 @@ describe("rope_write", () => {
       random,
     );
     const rows = segments.flatMap((s, slot) =>
-      Array.from({ length: s.count }, (_, i) => ({ slot, position: s.position + i, index: s.length + i })),
+      Array.from({ length: s.count }, (_, i) => ({
+        slot,
+        position: s.position + i,
+        index: s.length + i,
+        base: bases[s.regime ?? 0]!,
+      })),
     );
     const width = (queries + heads) * headDim + heads * valueDim;
     const qkv = random.normals((rows.length + spare) * width, magnitude);
@@ -201,19 +227,27 @@ describe("rope_write", () => {
     const { q, written, other } = await bench.run(
       {
         plan: { segments: segments.map(({ count }, slot) => ({ slot, tokens: new Array<number>(count).fill(0) })) },
-        slots: segments.map(({ length, position }, slot) => ({ length, position, pages: pool.pages[slot]! })),
+        slots: segments.map(({ length, position, regime = 0 }, slot) => ({
+          length,
+          position,
+          regime,
+          pages: pool.pages[slot]!,
+        })),
         limits: { rows: 256, pagesPerSequence: pool.pagesPerSequence },
         rows: rows.length + spare,
       },
       (graph) => {
         const layers = [0, 1].map(() => ({ pool: graph.upload(pool.words.slice()), ...pool.offsets }));
         const cache = { kind: "kv", ...c, layers } as const;
-        const tables = ropeTableValues(ropeFrequencies(theta, rotary), lastPosition + 1);
-        const rope = { dim: rotary, near: graph.upload(tables.near), far: graph.upload(tables.far) };
+        const frequencies = bases.flatMap((base) => [...ropeFrequencies(base, rotary)]);
+        const tables = ropeTableValues(frequencies, lastPosition + 1);
+        const ranges = { near: graph.upload(tables.near), far: graph.upload(tables.far) };
+        const rope = { dim: rotary, ...ranges, ...(c.regimes && { regimes: bases.length }) };
         const input = graph.input("rows", width, qkv);
         const query = ropeWrite(graph, input, cache, LAYER, queries, rotary === 0 ? null : rope, {
           ...(norm && { norm: { ...norm, query: graph.upload(gains.query), key: graph.upload(gains.key), eps: EPS } }),
           ...(queryScale !== undefined && { queryScale }),
+          ...(clip !== undefined && { clip }),
           ...(interleaved !== undefined && { interleaved }),
         });
         return { q: query, layers };
@@ -225,8 +259,8 @@ describe("rope_write", () => {
       }),
     );
 
-    const expected = rows.map(({ position }, row) =>
-      expectedRow(c, qkv.subarray(row * width, (row + 1) * width), position, gains),
+    const expected = rows.map(({ position, base }, row) =>
+      expectedRow(c, qkv.subarray(row * width, (row + 1) * width), position, base, gains),
     );
     const expectedQ = expected.flatMap((row) => row.queries);
     expectClose(new Float32Array(q.slice(0, expectedQ.length).buffer), expectedQ);

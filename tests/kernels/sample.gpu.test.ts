@@ -4,12 +4,12 @@ import { sample } from "../../src/kernels/sample.ts";
 import { expectClose } from "../reference/compare.ts";
 import { Random } from "../reference/random.ts";
 import { chiSquare, drawReference, softmax } from "../reference/sample.ts";
-import { KernelBench, UNTOUCHED, type SlotSetup } from "../support/kernel-bench.ts";
+import { KernelBench, UNTOUCHED, type SlotSetup, type SlotState } from "../support/kernel-bench.ts";
 
 type Floats = Float32Array<ArrayBuffer>;
 
 /** One sample: its slot's options, its logits. */
-interface Sample extends Pick<SlotSetup, "temperature" | "seed" | "counter"> {
+interface Sample extends Pick<SlotSetup, "temperature" | "seed" | "counter" | "endIds" | "ended"> {
   logits: Floats;
   forced?: number;
   /** Tokens that the mask allows; without it the sample is not masked. */
@@ -18,7 +18,7 @@ interface Sample extends Pick<SlotSetup, "temperature" | "seed" | "counter"> {
 
 interface Drawn {
   tokens: Uint32Array;
-  states: { token: number; counter: number }[];
+  states: SlotState[];
   distribution: Float32Array;
   /** The largest key of each sample. */
   keys: number[];
@@ -34,10 +34,10 @@ afterAll(() => bench.close());
 function draw(samples: readonly Sample[], order = samples.map((_, i) => i), recorded = samples.length): Promise<Drawn> {
   const vocab = samples[0]!.logits.length;
   const slots: SlotSetup[] = [];
-  samples.forEach(({ temperature = 0, seed = 0, counter = 0, allowed }, i) => {
+  samples.forEach(({ temperature = 0, seed = 0, counter = 0, endIds = [], ended = 0, allowed }, i) => {
     const mask = new Uint32Array(maskWords(vocab));
     for (const token of allowed ?? []) mask[token >> 5]! |= 1 << (token & 31);
-    slots[order[i]!] = { temperature, seed, counter, mask, token: 12345, length: 7 };
+    slots[order[i]!] = { temperature, seed, counter, endIds, ended, mask, token: 12345, length: 7 };
   });
   const plan: Partial<BatchPlan> = {
     samples: samples.map(({ forced, allowed }, i) => ({
@@ -189,6 +189,48 @@ describe("sample, masked and forced", () => {
       [17, 1],
       [5, 1],
     ]);
+  });
+});
+
+describe("sample, at an end token", () => {
+  const logits = new Random(4).normals(1025);
+  const forced = (token: number, endIds: number[]): Sample => ({ logits, forced: token, endIds });
+
+  it("says so in the state, for any of the slot's own", async () => {
+    const ends = [9, 1024, 0, 77, 31];
+    const { tokens, states } = await draw([
+      ...ends.map((token) => forced(token, ends)),
+      forced(10, ends),
+      forced(9, []),
+      forced(9, [10]),
+      forced(9, [8, 7, 9]),
+    ]);
+    expect([...tokens]).toEqual([...ends, 10, 9, 9, 9]);
+    expect(states.map((s) => s.ended)).toEqual([1, 1, 1, 1, 1, 0, 0, 0, 1]);
+  });
+
+  it("looks for the first five, and leaves others to the host", async () => {
+    const { states } = await draw([forced(6, [1, 2, 3, 4, 6, 5]), forced(5, [1, 2, 3, 4, 6, 5])]);
+    expect(states.map((s) => s.ended)).toEqual([1, 0]);
+  });
+
+  it("finds none in a row without a token", async () => {
+    const { tokens, states } = await draw([
+      { logits, allowed: [], endIds: [3] },
+      { logits, allowed: [] },
+    ]);
+    expect([...tokens]).toEqual([NO_TOKEN, NO_TOKEN]);
+    expect(states.map((s) => s.ended)).toEqual([0, 0]);
+  });
+
+  it("draws one from the logits as well, and nothing behind it", async () => {
+    const best = drawReference({ logits, temperature: 0, seed: 0, counter: 0 }).token!;
+    const ended = { logits, temperature: 1, seed: 5, counter: 8, endIds: [1], ended: 1 };
+    const { tokens, states } = await draw([{ logits, endIds: [best] }, ended, { ...ended, forced: 3 }]);
+    expect(tokens[0]).toBe(best);
+    expect(states[0]).toMatchObject({ token: best, counter: 1, ended: 1 });
+    for (const state of states.slice(1)) expect(state).toMatchObject({ token: 12345, counter: 8, ended: 1 });
+    expect([...tokens.subarray(1)]).toEqual([12345, 12345]);
   });
 });
 

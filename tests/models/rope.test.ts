@@ -4,6 +4,7 @@ import { ConfigReader } from "../../src/models/config.ts";
 import {
   alibiSlopes,
   readRope,
+  ropeRegimes,
   ropeSpec,
   ropeTables,
   stretchedContext,
@@ -104,6 +105,78 @@ describe("ropeSpec", () => {
   });
 });
 
+describe("ropeRegimes", () => {
+  const of = (json: Record<string, unknown>): RopeConfig => {
+    const c = new ConfigReader({ max_position_embeddings: 128, ...json });
+    return readRope(c, 16, { contextTokens: 128 });
+  };
+  const dynamic = (factor: number): RopeConfig => of({ rope_scaling: { type: "dynamic", factor } });
+  const factors = Array.from({ length: 8 }, (_, i) => 1 + i);
+  const longrope = of({
+    original_max_position_embeddings: 64,
+    rope_scaling: { type: "longrope", short_factor: factors, long_factor: factors.map((f) => 4 * f) },
+  });
+  const plain = of({});
+
+  it.each<[string, RopeConfig[], [context: number, lengths: number[]][]]>([
+    ["nothing rotates", [], [[100, [100]]]],
+    ["default", [plain], [[100, [100]]]],
+    ["linear", [of({ rope_scaling: { type: "linear", factor: 4 } })], [[512, [512]]]],
+    ["yarn", [of({ rope_scaling: { type: "yarn", factor: 4 } })], [[512, [512]]]],
+    [
+      "longrope",
+      [longrope],
+      [
+        [2, [64]],
+        [64, [64]],
+        [65, [64, 65]],
+        [128, [64, 128]],
+      ],
+    ],
+    [
+      "dynamic, four times as long",
+      [dynamic(4)],
+      [
+        [2, [128]],
+        [128, [128]],
+        [129, [128, 256]],
+        [256, [128, 256]],
+        [257, [128, 256, 512]],
+        [512, [128, 256, 512]],
+      ],
+    ],
+    // The last step is no doubling, whatever context an engine takes of it.
+    ["dynamic, three times", [dynamic(3)], [[300, [128, 256, 384]]]],
+    ["dynamic, half as long again", [dynamic(1.5)], [[150, [128, 192]]]],
+    // A context that the checkpoint cannot be run for, which the engine refuses.
+    ["dynamic, beyond its end", [dynamic(1.5)], [[200, [128, 200]]]],
+    ["one that is stretched and one that is not", [longrope, plain], [[100, [64, 100]]]],
+    ["two that are stretched", [dynamic(4), longrope], [[200, [64, 128, 256]]]],
+    ["the same in another order", [longrope, dynamic(4)], [[200, [64, 128, 256]]]],
+  ])("%s", (_, ropes, cases) => {
+    for (const [context, lengths] of cases) expect(ropeRegimes(ropes, context)).toEqual(lengths);
+  });
+
+  it("gives requests of a regime one set of frequencies, and the next regime another", () => {
+    for (const rope of [longrope, dynamic(4)]) {
+      const lengths = ropeRegimes([rope], 500);
+      expect(lengths.length).toBeGreaterThan(1);
+      const sets = lengths.map((length) => ropeSpec(rope, length).inverseFrequencies.join());
+      expect(new Set(sets).size).toBe(lengths.length);
+    }
+  });
+
+  it("does not depend on the engine's context but for how many there are", () => {
+    const long = ropeRegimes([dynamic(4)], 512);
+    for (let context = 2; context < 512; context++) {
+      const lengths = ropeRegimes([dynamic(4)], context);
+      expect(lengths).toEqual(long.slice(0, lengths.length));
+      expect(lengths.at(-1)).toBeGreaterThanOrEqual(context);
+      expect(lengths.at(-2) ?? 0).toBeLessThan(context);
+    }
+  });
+});
+
 describe("alibiSlopes", () => {
   it("has the paper's slopes, and between them those of the power above", () => {
     expect(alibiSlopes(4)).toEqual([2 ** -2, 2 ** -4, 2 ** -6, 2 ** -8]);
@@ -132,13 +205,13 @@ describe("ropeTables", () => {
       [257, 2],
       [131072, 512],
     ] as const) {
-      const { near, far } = ropeTables(spec, context);
+      const { near, far } = ropeTables([spec], context);
       expect([near.length, far.length]).toEqual([256 * dim, rows * dim]);
     }
   });
 
   it("gives cosine and sine to the last bits of f32 up to position 131,071", () => {
-    const tables = ropeTables(spec, 131072);
+    const tables = ropeTables([spec], 131072);
     for (let position = 0; position < 131072; position += position < 600 ? 1 : 499) {
       for (let e = 0; e < dim / 2; e++) {
         const angle = position * spec.inverseFrequencies[e]!;
@@ -149,8 +222,24 @@ describe("ropeTables", () => {
     }
   });
 
+  it("has the regimes of a position beside each other", () => {
+    const specs = [spec, { ...ropeSpec({ theta: 100, dim, scaling: { type: "default" } }, 64), scale: 1.5 }];
+    const alone = specs.map((one) => ropeTables([one], 600));
+    const both = ropeTables(specs, 600);
+    const rowOf = (table: Float32Array, i: number): number[] => [...table.subarray(i * dim, (i + 1) * dim)];
+    for (const [name, rows] of [
+      ["near", 256],
+      ["far", 3],
+    ] as const) {
+      expect(both[name].length).toBe(rows * 2 * dim);
+      for (let row = 0; row < rows; row++) {
+        for (const k of [0, 1]) expect(rowOf(both[name], 2 * row + k)).toEqual(rowOf(alone[k]![name], row));
+      }
+    }
+  });
+
   it("scales the product of both tables once", () => {
-    const tables = ropeTables({ ...spec, scale: 1.25 }, 1000);
+    const tables = ropeTables([{ ...spec, scale: 1.25 }], 1000);
     for (const position of [0, 3, 255, 256, 999]) {
       expect(Math.hypot(...turn(tables, position, 2))).toBeCloseTo(1.25, 6);
     }

@@ -24,9 +24,12 @@ export function ropeFrequencies(theta: number, dim: number): Float64Array {
   return Float64Array.from({ length: dim / 2 }, (_, e) => theta ** ((-2 * e) / dim));
 }
 
-/** The tables that kernels read (`RopeTable`): (cos, sin) at positions 0 … 255, and at every 256th below `context`. */
+/**
+ * The tables that kernels read (`RopeTable`): (cos, sin) at positions 0 … 255, and at every 256th below `context`. With several
+ * regimes the frequencies are those of the first, then of the next: so they stand beside each other.
+ */
 export function ropeTableValues(
-  frequencies: Float64Array,
+  frequencies: Float64Array | readonly number[],
   context: number,
 ): { near: Float32Array<ArrayBuffer>; far: Float32Array<ArrayBuffer> } {
   const table = (count: number, step: number): Float32Array<ArrayBuffer> =>

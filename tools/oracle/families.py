@@ -3,6 +3,7 @@
     python tools/oracle/families.py              # every row of family_table.py, into tests/fixtures/families/<row>/
     python tools/oracle/families.py gemma2 phi3  # rows whose name begins so
     python tools/oracle/families.py --positions  # tests/fixtures/families/positions.json
+    python tools/oracle/families.py --regimes    # tests/fixtures/families/<row>/regimes.json, after those rows
 
 A folder holds config.json (as published: old field names, only what the authors write), model.safetensors (published
 names and dtype), golden.json (ids, greedy, margins) and golden.safetensors (logits after every id, f32). No tokenizer.
@@ -15,11 +16,12 @@ import argparse
 import json
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 import torch
 from family_table import ROWS, Row, Weights
-from golden import REPO, dump, rounded, versions
+from golden import REPO, dump, load, rounded, versions
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.modeling_layers import MtpLayer
@@ -279,6 +281,48 @@ def positions() -> None:
     print(f"positions.json: {len(cases)} cases")
 
 
+# Rows whose frequencies depend on a request's length: what is changed of their config, the regimes by their longest requests,
+# and lengths on both sides of each boundary.
+REGIMES = {
+    "phi3-longrope-long": ({}, (64, 128), (63, 64, 65, 128)),
+    "llama-dynamic-long": ({"rope_scaling": dict(type="dynamic", factor=4.0)}, (64, 128, 256), (63, 64, 65, 128, 129, 256)),
+}
+
+
+@torch.no_grad()
+def regimes(row: str) -> None:
+    """Logits after sequences of each length, and what follows one prompt in each regime."""
+    changed, longest, lengths = REGIMES[row]
+    folder = OUT / row
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8")) | changed
+    g = torch.Generator().manual_seed(1)
+    ids = torch.randint(2, config["vocab_size"], (max(lengths),), generator=g).tolist()
+    with tempfile.TemporaryDirectory() as published:
+        shutil.copy(folder / "model.safetensors", published)
+        (Path(published) / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+        def of(length: int | None):
+            model = load(Path(published))
+            if length is not None:
+                fix_regime(model, length)
+            return model
+
+        whole, prompts = {}, {}
+        for length in lengths:
+            bound = next(most for most in longest if length <= most)
+            fixed = of(bound)(torch.tensor([ids[:length]]), use_cache=False).logits[0, -1]
+            # transformers as it is, which takes the length of each call: the same, but within one of our steps of dynamic NTK.
+            own = of(None)(torch.tensor([ids[:length]]), use_cache=False).logits[0, -1]
+            within = "dynamic" in str(changed) and length not in longest and length > longest[0]
+            assert torch.allclose(fixed, own, atol=1e-5) != within, length
+            whole[length] = rounded(fixed)
+        for most in longest:
+            first = of(most)(torch.tensor([ids[:40]]), use_cache=False).logits[0, -1]
+            prompts[most] = {"logits": rounded(first), "greedy": greedy(of(most), ids[:40], 24)[0]}
+    dump(folder / "regimes.json", {"versions": versions(), "config": changed, "ids": ids, "whole": whole, "prompt": 40, "regimes": prompts})
+    print(f"{row}: regimes up to {longest}, lengths {lengths}")
+
+
 def main() -> None:
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("rows", nargs="*", help="beginnings of names; all when none is given")
@@ -286,10 +330,15 @@ def main() -> None:
     args.add_argument("--margin", type=float, default=0.02, help="smallest margin of a greedy step")
     args.add_argument("--seeds", type=int, default=60)
     args.add_argument("--positions", action="store_true")
+    args.add_argument("--regimes", action="store_true")
     args = args.parse_args()
     torch.set_num_threads(1)
     if args.positions:
         positions()
+        return
+    if args.regimes:
+        for name in REGIMES:
+            regimes(name)
         return
     for row in ROWS:
         if not args.rows or any(row.name.startswith(text) for text in args.rows):

@@ -444,7 +444,7 @@ ROWS: list[Row] = [
     ),
     llama("linear", rope_scaling=dict(type="linear", factor=4.0)),
     llama("dynamic-short", context=64, prompt=24, greedy=40, max_position_embeddings=64, rope_scaling=DYNAMIC),
-    llama("dynamic-long", max_position_embeddings=64, rope_scaling=DYNAMIC),
+    llama("dynamic-long", prompt=72, greedy=56, max_position_embeddings=64, rope_scaling=DYNAMIC),
     llama("yarn", head_dim=16, rope_scaling=dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=32)),
     llama("llama3", head_dim=16, rope_scaling=LLAMA3),
     llama("mha-f32", dtype="float32", num_key_value_heads=4, rope_theta=1e6, attention_bias=True, mlp_bias=True),
@@ -528,6 +528,8 @@ ROWS: list[Row] = [
             "tie_word_embeddings": True,
             "rope_scaling": dict(type="longrope", **FACTORS),
         },
+        prompt=72,
+        greedy=56,
     ),
     Row(
         "starcoder2",
@@ -591,8 +593,11 @@ ROWS: list[Row] = [
     Row(
         "internlm2",
         {"model_type": "internlm2", **LLAMA, "bias": False, "rope_scaling": DYNAMIC, "max_position_embeddings": 64},
-        model=dict(model_type="llama", **{**LLAMA, "max_position_embeddings": 64}, rope_scaling=DYNAMIC),
+        # A copy: transformers writes into what it is given.
+        model=dict(model_type="llama", **{**LLAMA, "max_position_embeddings": 64}, rope_scaling=dict(DYNAMIC)),
         rename=internlm2,
+        prompt=72,
+        greedy=56,
     ),
     Row(
         "minicpm",
@@ -653,6 +658,19 @@ ROWS: list[Row] = [
             "norm_topk_prob": False,
         },
     ),
+    sparse(
+        "qwen3_moe-window",
+        "qwen3_moe",
+        dtype="float16",
+        **{
+            **QWEN3_MOE,
+            "num_experts": 6,
+            "num_experts_per_tok": 2,
+            "use_sliding_window": True,
+            "sliding_window": 16,
+            "max_window_layers": 0,
+        },
+    ),
     sparse("qwen2_moe", "qwen2_moe", **QWEN2_MOE),
     sparse(
         "olmoe",
@@ -662,6 +680,17 @@ ROWS: list[Row] = [
         num_experts_per_tok=8,
         norm_topk_prob=False,
         clip_qkv=None,
+    ),
+    sparse(
+        "olmoe-clip",
+        "olmoe",
+        dtype="float16",
+        num_hidden_layers=1,
+        intermediate_size=16,
+        num_experts=6,
+        num_experts_per_tok=2,
+        norm_topk_prob=True,
+        clip_qkv=0.75,
     ),
     sparse(
         "granitemoe",

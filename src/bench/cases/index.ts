@@ -1,7 +1,7 @@
 import { DEEPSEEK_V2_LITE, LLAMA32_1B, OLMOE_7B, QWEN3_06B, SMOLLM2_135M, TINY_MIXTURE } from "../shapes.ts";
 import { attentionDecode, attentionPrefill, ropeWriteCase } from "./attention.ts";
 import type { KernelCase } from "./case.ts";
-import { latentDecode } from "./latent.ts";
+import { latentDecode, latentPrefill } from "./latent.ts";
 import { embedCase, linearCases } from "./linear.ts";
 import { expertsCase } from "./mixture.ts";
 import { normCase } from "./norm.ts";
@@ -26,6 +26,7 @@ export function fullCases(): KernelCase[] {
     attentionDecode(LLAMA32_1B, "f32", 4096),
     latentDecode(DEEPSEEK_V2_LITE, 512),
     latentDecode(DEEPSEEK_V2_LITE, 4096),
+    latentPrefill(DEEPSEEK_V2_LITE, 512),
     expertsCase(OLMOE_7B, "q4", 1),
     expertsCase(OLMOE_7B, "q4", 128),
     normCase(LLAMA32_1B, 1),

@@ -1,10 +1,12 @@
 import { roundUp } from "../../base/assert.ts";
 import { f16ToNumber, numberToF16 } from "../../base/half.ts";
+import { LARGEST_F16, searchScale, SIDES } from "./search.ts";
 
 /**
  * The resident layouts of quantised weights: integers of 8 or 4 bits, with a f16 scale for each group of 32, 64 or 128
- * neighbours in a row. Symmetric ones are centred on zero: w ≈ q · scale, |q| ≤ 127 or 7. Those with zero points
- * (asymmetric, as GPTQ and AWQ publish) have an integer for zero in each group: w ≈ (q − zero) · scale. A row is
+ * neighbours in a row. Symmetric ones are centred on zero: w ≈ q · scale, |q| ≤ 127, or −8 ≤ q ≤ 7 with a scale of either sign
+ * (`search.ts`). Those with zero points (asymmetric, as GPTQ and AWQ publish) have an integer for zero in each group:
+ * w ≈ (q − zero) · scale. A row is
  *
  *   its integers, padded to whole blocks of 32 (8 bits: four to a word, signed; 4 bits: eight to a word, the even fours in
  *     the low nibbles, the odd fours in the high ones; symmetric ones are stored as q + 8),
@@ -56,7 +58,7 @@ export const GROUPED_FORMATS = Object.keys(GROUPED) as GroupedFormat[];
 /** Columns that a row's integers are padded to a multiple of. */
 const BLOCK = 32;
 
-/** Largest magnitude of a symmetric integer, or largest distance from the lowest of an asymmetric one. */
+/** Largest magnitude of a symmetric integer on both sides, or largest distance from the lowest of an asymmetric one. */
 export function largestOf({ bits, zeros }: GroupedSpec): number {
   return zeros ? 2 ** bits - 1 : 2 ** (bits - 1) - 1;
 }
@@ -87,35 +89,58 @@ export function groupedRowWords(format: GroupedFormat, columns: number): number 
 
 /**
  * One row, quantised on the CPU: the words that `shaders/quantise.wgsl` makes on every device, bit for bit. Both use only
- * operations that are exact or correctly rounded: the scale is one product rounded to f16, and a value's integer is
- * found by comparing with (i ± ½) · scale, which f32 holds exactly.
+ * operations that are exact or correctly rounded: the scale is one product rounded to f16, or found in integers, and a value's
+ * integer is found by comparing with (i ± ½) · scale, which f32 holds exactly.
  */
 export function quantiseRow(format: GroupedFormat, row: Float32Array): Uint32Array {
   const spec = GROUPED[format];
   const words = new Uint32Array(groupedRowWords(format, row.length));
   const scalesAt = integerWords(format, row.length);
-  const largest = largestOf(spec);
   for (let group = 0; group * spec.group < row.length; group++) {
     const first = group * spec.group;
-    const values = row.subarray(first, first + spec.group);
-    const [low, high] = spec.zeros ? rangeOf(values) : [0, magnitudeOf(values)];
-    const top = Math.fround(high - low);
-    const bits = Math.min(numberToF16(Math.fround(top * Math.fround(1 / largest))), LARGEST_F16);
-    const scale = f16ToNumber(bits);
+    const { bits, zero, integerOf } = quantiserOf(spec, row.subarray(first, first + spec.group));
     words[scalesAt + (group >> 1)]! |= bits << (16 * (group & 1));
-    // The integer that stands for zero, as stored.
-    const lowest = spec.zeros && spec.bits === 8 ? -128 : 0;
-    const zero = spec.zeros ? quantise(-low, scale, largest) + lowest : spec.bits === 4 ? 8 : 0;
     if (spec.zeros) words[zerosAt(format, row.length) + (group >> 2)]! |= (zero & 255) << (8 * (group & 3));
     const end = Math.min(first + spec.group, roundUp(row.length, BLOCK));
     for (let k = first; k < end; k++) {
-      let q = quantise(row[k] ?? 0, scale, largest) + zero;
-      if (spec.zeros) q = Math.max(lowest, Math.min(lowest + largest, q));
+      const q = integerOf(row[k] ?? 0);
       if (spec.bits === 8) words[k >> 2]! |= (q & 255) << (8 * (k & 3));
       else words[k >> 3]! |= q << (8 * (k & 3) + 4 * ((k >> 2) & 1));
     }
   }
   return words;
+}
+
+interface Quantiser {
+  /** f16 of the scale. */
+  readonly bits: number;
+  /** The integer that stands for zero, as stored. */
+  readonly zero: number;
+  /** A value's integer, as stored. */
+  readonly integerOf: (x: number) => number;
+}
+
+function quantiserOf(spec: GroupedSpec, values: Float32Array): Quantiser {
+  const largest = largestOf(spec);
+  if (!spec.zeros && spec.bits === 4) {
+    const { bits, scale, negative } = searchScale(values);
+    const integerOf = (x: number): number => {
+      const same = x < 0 === negative;
+      const steps = quantise(Math.abs(x), scale, same ? SIDES[0] : SIDES[1]);
+      return same ? 8 - steps : 8 + steps;
+    };
+    return { bits, zero: 8, integerOf };
+  }
+  const [low, high] = spec.zeros ? rangeOf(values) : [0, magnitudeOf(values)];
+  const span = Math.fround(high - low);
+  const bits = Math.min(numberToF16(Math.fround(span * Math.fround(1 / largest))), LARGEST_F16);
+  const scale = f16ToNumber(bits);
+  if (!spec.zeros) return { bits, zero: 0, integerOf: (x) => quantise(x, scale, largest) };
+  const lowest = spec.bits === 8 ? -128 : 0;
+  const zero = lowest + quantise(-low, scale, largest);
+  const integerOf = (x: number): number =>
+    Math.max(lowest, Math.min(lowest + largest, zero + quantise(x, scale, largest)));
+  return { bits, zero, integerOf };
 }
 
 /** The values that a quantised row stands for. */
@@ -133,7 +158,6 @@ export function dequantiseRow(format: GroupedFormat, words: Uint32Array, columns
   });
 }
 
-const LARGEST_F16 = 0x7bff;
 /** Past every range that a f16 scale spans: cutting there changes nothing, and keeps high − low finite. */
 const FAR = 2 ** 25;
 

@@ -154,7 +154,7 @@ export const attentionTile = faultsOf("shaders/attention_tile.wgsl", tests, [
   ],
   [
     "attention tile: window's edge unmasked",
-    "first < firstSeen(tile.own + tile.tokens - 1u)",
+    "first < firstSeen(tile, tile.own + tile.tokens - 1u)",
     "false",
     { match: "window" },
   ],

@@ -123,20 +123,13 @@ export const engine = [
     ],
   ),
   ...faultsOf(
-    "src/engine/scheduler.ts",
+    "src/engine/residents.ts",
     ["tests/engine/scheduler.property"],
     [
-      ["engine: a fork without its copy", "draft.copy(sequence, own);", "", anything],
       [
         "engine: preempted while steps are under way",
-        "if (!group.inFlight) this.requeue(group);\n  }\n\n  private requeue",
-        "this.requeue(group);\n  }\n\n  private requeue",
-        anything,
-      ],
-      [
-        "engine: pages back while steps are under way",
-        "if (sequence.inFlight > 0 || at < 0) return;",
-        "if (at < 0) return;",
+        "if (group.draining && !group.inFlight) this.requeue(group);",
+        "if (group.draining) this.requeue(group);",
         anything,
       ],
       [
@@ -151,6 +144,26 @@ export const engine = [
         "return pages;",
         anything,
       ],
+      ["engine: a slot is not given back", "this.freeSlots.push(sequence.slot);", "", anything],
+      [
+        "engine: a later one fits, so it goes first",
+        "if (!last || last.priority >= next.priority || this.returning) return;",
+        "if (!last || last.priority >= next.priority || this.returning) { this.waiting.push(this.waiting.shift()!); return; }",
+        by("first come, first"),
+      ],
+    ],
+  ),
+  ...faultsOf(
+    "src/engine/scheduler.ts",
+    ["tests/engine/scheduler.property"],
+    [
+      ["engine: a fork without its copy", "draft.copy(sequence, own);", "", anything],
+      [
+        "engine: pages back while steps are under way",
+        "if (sequence.inFlight > 0 || at < 0) return;",
+        "if (at < 0) return;",
+        anything,
+      ],
       [
         "engine: a new leader with the old one's place",
         "for (const other of group.sequences) other.placed = false;",
@@ -158,11 +171,10 @@ export const engine = [
         by("leaves nothing behind|everybody has"),
       ],
       ["engine: rows delivered twice", "reader.readFrom += step.batch.samples.length;", "", anything],
-      ["engine: a slot is not given back", "this.freeSlots.push(sequence.slot);", "", anything],
       ["engine: a hit computed again", "draft.place(sequence, hit);", "draft.place(sequence, 0);", anything],
       [
         "engine: a failure keeps its pages",
-        'sequence.finished ??= "abort";\n      this.vacate(sequence);',
+        'sequence.finished ??= "abort";\n      this.residents.vacate(sequence);',
         'sequence.finished ??= "abort";',
         by("fails at any moment"),
       ],
@@ -179,12 +191,6 @@ export const engine = [
         by("goes on within"),
       ],
       ["engine: room for logits never comes back", "if (readsBack(step)) this.readUnderWay = false;", "", anything],
-      [
-        "engine: a later one fits, so it goes first",
-        "if (!last || last.priority >= next.priority || this.returning) return;",
-        "if (!last || last.priority >= next.priority || this.returning) { this.waiting.push(this.waiting.shift()!); return; }",
-        by("first come, first"),
-      ],
     ],
   ),
   ...faultsOf(
@@ -198,11 +204,12 @@ export const engine = [
       ],
       ["engine runner: draws counted anew", "    state[3] = counter;\n", "", { match: "preempts, computes again" }],
       ["engine runner: a hit at position 0", "    state[1] = length;\n", "", { match: "survives the caller's" }],
-      [
-        "engine runner: a fork copies before the prompt is there",
-        "[program, ...(step.batch.copies.length ? this.copyProgram : [])]",
-        "[...(step.batch.copies.length ? this.copyProgram : []), program]",
-      ],
+      ["engine runner: a fork copies before the prompt is there", "[program, ...copies]", "[...copies, program]"],
     ],
+  ),
+  ...faultsOf(
+    "src/engine/runner.ts",
+    ["tests/engine/ends"],
+    [["engine runner: the GPU knows no ends", "{ ...sampling, endIds: sequence.group.request.endIds }", "sampling"]],
   ),
 ];

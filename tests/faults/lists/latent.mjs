@@ -4,6 +4,8 @@ const tests = ["tests/kernels/latent"];
 const write = { match: "latent_write" };
 const attention = { match: "latent_attention" };
 const layer = { match: "latent layer" };
+const prompt = { match: "latent prompt" };
+const room = { match: "latent_room" };
 
 export const latent = [
   ...faultsOf("shaders/latent_write.wgsl", tests, [
@@ -145,14 +147,216 @@ export const latent = [
     ["latent: slices of the rank cut", "Math.ceil(rank / 64)", "Math.floor(rank / 64)", { match: "72 \\+ 8" }],
     [
       "latent: values are the keys' rows",
-      "rows: { start: nope, count: valueDim",
-      "rows: { start: 0, count: valueDim",
+      "rows = { start: nope, count: valueDim",
+      "rows = { start: 0, count: valueDim",
       layer,
     ],
+    [
+      "latent: a dispatch for the merge alone",
+      "return headLinearMerged(graph, latentPartial(graph, q, cache, layer, { heads, scale }), kvB, rows);",
+      "return headLinear(graph, latentAttention(graph, q, cache, layer, { heads, scale }), kvB, { heads, rows });",
+      { match: "latent layer.*split" },
+    ],
   ]),
+  ...faultsOf("shaders/latent_room.wgsl", tests, [
+    ["latent room: all for every segment", "params.entries - base)", "params.entries)", room],
+    ["latent room: rows that are not of the cache yet", ".length + segment.count;", ".length;", room],
+    ["latent room: slots in the order of segments", "base, segment.slot)", "base, s)", room],
+    ["latent room: how many in all", "vec4u(0u, 0u, base, 0u)", "vec4u(0u)", room],
+    ["latent room: whatever it costs", "select(0u, min(end, left), part || all)", "min(end, left)", room],
+    ["latent room: only what fits whole", "part || all)", "all)", room],
+    ["latent room: only what pays in part", "part || all)", "part)", room],
+    ["latent room: what does not fit", "let all = end <= left && ", "let all = ", room],
+    ["latent room: past what there is", "select(0u, min(end, left), ", "select(0u, end, ", room],
+    ["latent room: first chunks absorbed", "(params.expansion + f32(end)", "(f32(end)", room],
+  ]),
+  ...faultsOf("shaders/latent_expand.wgsl", tests, [
+    ["latent expand: entries of the first tile", "min(first + at, total - 1u)", "min(at, total - 1u)", prompt],
+    ["latent expand: part that rotates", "copyTurned(lane, first, total);", "", prompt],
+    ["latent expand: last columns", "k0 < RANK / 4u;", "k0 + DEEP4 < RANK / 4u;", prompt],
+    ["latent expand: columns past the last", "if (k4 < RANK / 4u) {", "{", { match: "latent prompt.*72 \\+ 8" }],
+    ["latent expand: rows of the matrix as they come", "(at % 4u * 16u + at / 4u)", "at", prompt],
+    [
+      "latent expand: first tile of results",
+      "min(group.x * 64u + at, N - 1u)",
+      "min(at, N - 1u)",
+      { match: "heads 33" },
+    ],
+    ["latent expand: third of four", "(column + 32u) * STRIDE", "column * STRIDE", prompt],
+    [
+      "latent expand: barrier after the tile",
+      "lane % DEEP4] = w;\n    workgroupBarrier();",
+      "lane % DEEP4] = w;",
+      { ...prompt, ...anyDriver },
+    ],
+    [
+      "latent expand: barrier before the next tile",
+      "dot(a$i, w3));\n      // end\n    }\n    workgroupBarrier();",
+      "dot(a$i, w3));\n      // end\n    }",
+      { match: "latent prompt.*264 \\+ 64", ...anyDriver },
+    ],
+    ["latent expand: results past the last", " && n4 < N / 4u", "", prompt],
+    [
+      "latent expand: all of the first segment",
+      "while (entry >= rooms[s + 1u].z) { s++; }",
+      "",
+      { match: "latent prompt.*;" },
+    ],
+    [
+      "latent expand: from the start of the sequence",
+      "room.x + entry - room.z",
+      "entry - room.z",
+      { match: "room 64" },
+    ],
+    [
+      "latent expand: from the first segment's",
+      "room.x + entry - room.z",
+      "room.x + entry",
+      { match: "latent prompt.*;" },
+    ],
+    ["latent expand: one round of lanes", "i += 256u", "i += 1024u", { match: "264 \\+ 64" }],
+    ["latent expand: turned part of the compressed", " + RANK + 4u * e", " + 4u * e", prompt],
+  ]),
+  ...faultsOf("shaders/fragments/tile_expanded.wgsl", tests, [
+    ["latent prompt: entries that are not expanded", "room.x, room.y)", "0u, room.y)", { match: "room 64" }],
+    [
+      "latent prompt: all segments at the first's",
+      "Place(room.z - room.x",
+      "Place(0u - room.x",
+      { match: "latent prompt.*;" },
+    ],
+    ["latent prompt: queries of the first head", "+ head * DIM4 + d]", "+ d]", prompt],
+    ["latent prompt: absorbed where it turns", "+ RANK / 4u + d - NOPE4]", "+ d - NOPE4]", prompt],
+    ["latent prompt: keys of the first head", "ROW4 + head * PAIR4 + d]", "ROW4 + d]", prompt],
+    ["latent prompt: keys do not turn", "HEADS * PAIR4 + d - NOPE4]", "d - NOPE4]", prompt],
+    ["latent prompt: values are keys", "head * PAIR4 + NOPE4 + v]", "head * PAIR4 + v]", prompt],
+  ]),
+  ...faultsOf("shaders/fragments/tile_latents.wgsl", tests, [
+    [
+      "latent prompt: expanded entries twice",
+      "Place(segments[s].slot, 0u, rooms[s].x)",
+      "Place(segments[s].slot, 0u, 0xffffffffu)",
+      prompt,
+    ],
+    [
+      "latent prompt: values as narrow as they are",
+      "entry * HEAD_DIM + 4u * v",
+      "entry * VALUE_DIM + 4u * v",
+      { match: "room 64" },
+    ],
+  ]),
+  ...faultsOf("shaders/fragments/latent_skip.wgsl", tests, [
+    [
+      "latent prompt: skips what is absorbed",
+      "if (rooms[rows[m].segment].x > 0u) { return false; }",
+      "",
+      { match: "room 64" },
+    ],
+    [
+      "latent prompt: looks at a tile's first row alone",
+      "m < min(first + TILE, batch.rows); m++",
+      "m < first + 1u; m++",
+      { match: "room 64: 50 at 3" },
+    ],
+    [
+      "latent prompt: the segment's number is the row's",
+      "rooms[rows[m].segment].x",
+      "rooms[m].x",
+      { match: "latent prompt" },
+    ],
+  ]),
+  ...faultsOf("src/kernels/latent-expand.ts", tests, [
+    ["latent prompt: whatever path was asked for", " && !tuning.deterministic", "", { match: "six dispatches" }],
+    ["latent prompt: never", "rows >= FEWEST_ROWS", "false", { match: "six dispatches" }],
+    ["latent prompt: m and l left behind", "rest: true,", "", prompt],
+    ["latent prompt: sums without their stats", "inputStep: rank + 4,", "inputStep: rank,", { match: "room 64" }],
+    ["latent prompt: values from the keys' rows", "rows: { start: nope,", "rows: { start: 0,", { match: "room 64" }],
+    [
+      "latent prompt: the expanded alone",
+      "mergeAttention(graph, [a!, b!])",
+      "mergeAttention(graph, [b!])",
+      { match: "room 64" },
+    ],
+    ["latent prompt: no tile of what rotates", "Math.ceil(width / 64) + 1", "Math.ceil(width / 64)", prompt],
+  ]),
+  ...faultsOf(
+    "src/models/deepseek_v2.ts",
+    ["tests/engine/latent.node"],
+    [
+      [
+        "latent prompt: a model that always absorbs",
+        "takesPrompts(graph) ? latentRooms",
+        "false ? latentRooms",
+        { match: "expands" },
+      ],
+    ],
+  ),
 ];
 
 const heads = ["tests/kernels/head-linear"];
+
+const merged = { match: "latent layer.*split" };
+
+export const headLinearMerged = [
+  ...faultsOf("shaders/head_linear_merged.wgsl", tests, [
+    ["merged heads: rows past the batch", "if (first >= batch.rows) { return; }", "", { match: "latent layer.*spare" }],
+    ["merged heads: rows of the tile", "min(TILE, batch.rows - first)", "TILE", { match: "latent layer.*spare" }],
+    ["merged heads: first row for all", "min(first + i / COLUMNS4,", "min(first,", merged],
+    [
+      "merged heads: one round of lanes",
+      "i < TILE * COLUMNS4; i += 64u",
+      "i < min(8u, TILE * COLUMNS4); i += 64u",
+      merged,
+    ],
+    [
+      "merged heads: barrier after the merge",
+      "i % COLUMNS4);\n  }\n  workgroupBarrier();",
+      "i % COLUMNS4);\n  }",
+      { ...merged, ...anyDriver },
+    ],
+    ["merged heads: weights of the first head", "params.rowStart + head * params.rowStep;", "params.rowStart;", merged],
+    ["merged heads: the keys' rows", "params.rowStart + head", "head", merged],
+    ["merged heads: second 32 of the results", "group.x * RESULTS + lane", "lane", { match: "valueDim 33" }],
+    ["merged heads: results past the last", "if (n + j < params.count) { ", "{ ", { match: "valueDim 33" }],
+    [
+      "merged heads: barrier before the sums",
+      "= sum$m;\n  // end\n  workgroupBarrier();",
+      "= sum$m;\n  // end",
+      { ...merged, ...anyDriver },
+    ],
+    ["merged heads: one lane left out", "i < ALONG; i++", "i + 1u < ALONG; i++", merged],
+    ["merged heads: parts over no keys", "if (own.y > 0.0) {", "{", merged],
+    ["merged heads: first part left out", "var part = 0u;", "var part = 1u;", merged],
+    ["merged heads: not brought to one maximum", "joined(sum, rescale(stats.x, top), ", "joined(sum, 1.0, ", merged],
+    ["merged heads: part not brought to it", "x[record + k4], rescale(own.x, top)", "x[record + k4], 1.0", merged],
+    ["merged heads: stats of the first head", "* heads + head) * RECORD4", "* heads) * RECORD4", merged],
+    ["merged heads: not divided", "return finished(sum, stats, head);", "return sum;", merged],
+  ]),
+  ...faultsOf("shaders/head_linear.wgsl", tests, [
+    [
+      "head linear rest: first row for all",
+      "let m = first + lane / 4u;",
+      "let m = first;",
+      { match: "room 64: 100 at 0" },
+    ],
+    [
+      "head linear rest: of the first head",
+      "head * params.xStep + params.columns) / 4u",
+      "params.columns) / 4u",
+      { match: "room 64: 100 at 0" },
+    ],
+    ["head linear rest: over the results", "+ params.count + lane % 4u", "+ lane % 4u", { match: "room 64: 100 at 0" }],
+  ]),
+  ...faultsOf("src/kernels/head-linear-merged.ts", tests, [
+    [
+      "merged heads host: a tile too many rows",
+      "Math.ceil(graph.rows / tile)",
+      "Math.floor(graph.rows / tile)",
+      merged,
+    ],
+    ["merged heads host: results of one workgroup", "Math.ceil(count / 32)", "1", { match: "valueDim 33" }],
+  ]),
+];
 
 export const headLinear = [
   ...faultsOf("shaders/head_linear.wgsl", heads, [

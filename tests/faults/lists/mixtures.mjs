@@ -8,6 +8,54 @@ const families = ["tests/engine/families"];
 /** @param {string} file @param {import("../fault.mjs").Row[]} list */
 const of = (file, list) => faultsOf(`src/${file}.ts`, families, list);
 
+export const mixtureConfigs = [
+  ...faultsOf(
+    "src/models/qwen3_moe.ts",
+    ["tests/models/mixtures"],
+    [
+      ["qwen3_moe: no window", "...(window !== undefined && { window })", "...{}", pure],
+      [
+        "qwen3_moe: windows in some layers",
+        'c.only("max_window_layers", [0], "this family has its window in every layer");',
+        "",
+        pure,
+      ],
+    ],
+  ),
+  ...faultsOf(
+    "src/models/olmoe.ts",
+    ["tests/models/mixtures"],
+    [["olmoe: nothing is cut", '...(!c.absent("clip_qkv") && { clip: c.positive("clip_qkv") }),', "", pure]],
+  ),
+  ...of("models/llama", [
+    [
+      "olmoe: cut in the config alone",
+      "...(config.clip !== undefined && { clip: config.clip }),",
+      "",
+      row("olmoe-clip"),
+    ],
+  ]),
+  ...of("models/qwen3_moe", [
+    ["qwen3_moe: all is seen", 'return c.integer("sliding_window");', "return 128;", row("qwen3_moe-window")],
+  ]),
+  ...faultsOf(
+    "src/worker/client.ts",
+    ["tests/worker/routing"],
+    [
+      [
+        "worker: nobody asks for the counts of experts",
+        'this.connection.call({ type: "routing" })',
+        "Promise.resolve([])",
+      ],
+    ],
+  ),
+  ...faultsOf(
+    "src/worker/host.ts",
+    ["tests/worker/routing"],
+    [["worker: the counts of experts stay there", "return engine.routing();", "return [];"]],
+  ),
+];
+
 export const mixtures = [
   ...of("models/mixture", [
     [

@@ -94,6 +94,20 @@ export const models = [
     ],
   ]),
   ...ofFamily("phi3", [["models: phi3 sees everything", "...(window && { window })", "", row("phi3")]]),
+  ...ofFamily("deepseek", [
+    [
+      "models: deepseek's shared experts left out",
+      "...(mixture!.shared > 0 && shared)",
+      "...(mixture!.shared > 99 && shared)",
+      row("deepseek"),
+    ],
+    [
+      "models: deepseek's scores sum to one",
+      'renormalise: c.boolean("norm_topk_prob", false)',
+      'renormalise: !c.boolean("norm_topk_prob", false)',
+      row("deepseek"),
+    ],
+  ]),
   ...ofFamily("olmo2", [
     ["models: olmo2's norms of queries and keys head by head", 'qkNorm: "row"', 'qkNorm: "none"', row("olmo2")],
   ]),

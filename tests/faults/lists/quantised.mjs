@@ -1,4 +1,6 @@
-import { faultsOf } from "../fault.mjs";
+import { faultsOf, pure } from "../fault.mjs";
+
+const q4 = { match: "to q4|into q4" };
 
 export const quantised = [
   ...faultsOf(
@@ -21,6 +23,47 @@ export const quantised = [
         "q8: scale of the neighbour",
         "unpack2x16float(weightWord(row * rowWords + integerWords() + group / 2u))",
         "unpack2x16float(weightWord(row * rowWords + integerWords() + group))",
+      ],
+    ],
+  ),
+  ...faultsOf(
+    "shaders/fragments/searched_scale.wgsl",
+    ["tests/kernels/repack"],
+    [
+      ["searched: both sides 8 steps long", "select(7u, 8u,", "select(8u, 8u,", q4],
+      ["searched: the first length for all", "if (error[i] < least)", "if (false)", q4],
+      ["searched: units cut, not rounded", "(significand >> (shift - 1u)) + 1u", "significand >> (shift - 1u)", q4],
+      ["searched: one step of eight less", "112u, 120u, 128u, 140u", "112u, 120u, 126u, 140u", q4],
+      ["searched: units a bit off", "(139u << 23u)", "(138u << 23u)", q4],
+      ["searched: the last of the largest", "> (top & 0x7fffffffu)", ">= (top & 0x7fffffffu)", q4],
+    ],
+  ),
+  ...faultsOf(
+    "shaders/quantise.wgsl",
+    ["tests/kernels/repack"],
+    [
+      ["searched: the scale's sign", "SEARCHED && (top & 0x80000000u) == 0u", "SEARCHED && false", q4],
+      [
+        "searched: integers of the wrong side",
+        "select(steps, -steps, side == 8u)",
+        "select(-steps, steps, side == 8u)",
+        q4,
+      ],
+    ],
+  ),
+  ...faultsOf(
+    "src/weights/quant/search.ts",
+    ["tests/weights/grouped"],
+    [
+      ["searched: one length alone", "[112, 120, 128, 140]", "[128]", pure],
+      ["searched: plain rounding", "const SIDES = [8, 7]", "const SIDES = [7, 7]", pure],
+      ["searched: grids not kept", "- largest) < side)", "- largest) < 0)", pure],
+      ["searched: the worst of all", "if (error < least)", "if (error > least || chosen === 0)", pure],
+      [
+        "searched: step without its fit",
+        "Math.floor((2 * along + lengths) / (2 * lengths))",
+        "Math.floor(step * 1.1)",
+        pure,
       ],
     ],
   ),

@@ -34,7 +34,7 @@ export const repack = [
       [
         "quantise: scale not rounded",
         "let scale = bitcast<f32>(widenF16(scaleBits));",
-        "let scale = (range.y - range.x) / LARGEST;",
+        "let scale = bitcast<f32>(step);",
       ],
       ["quantise: scale may be infinite", ", 0x7bffu)", ", 0x7c00u)"],
       ["quantise: nibbles in order", "8u * (i & 3u) + 4u * (i / 4u)", "4u * i"],

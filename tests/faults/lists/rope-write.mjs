@@ -12,7 +12,7 @@ export const rotary = faultsOf("shaders/fragments/rotary.wgsl", tests, [
   ["rope: neighbours with the signs of halves", "leads = (j & vec4u(1u)) == vec4u(0u);", "", { match: "interleaved" }],
   ["rope: past the rotary part", "if (e >= ROTARY) { return own; }", "", { match: "rotate" }],
   ["rope: second half's angles", "select(j - HALF, j, j < vec4u(HALF))", "j"],
-  ["rope: far table ignored", "far[(position >> 8u) * HALF + angle]", "far[angle]"],
+  ["rope: far table ignored", "(position >> 8u) * REGIMES", "0u"],
   ["rope: near table one bit short", "position & 255u", "position & 127u"],
 ]);
 
@@ -26,6 +26,10 @@ export const rope = faultsOf("shaders/rope_write.wgsl", tests, [
     "(head - HEADS) * HEAD_DIM + e",
     { match: "and 16" },
   ],
+  ["rope: queries and keys not cut", "  own = clipped(own);\n", "", { match: "cut at" }],
+  ["rope: partners not cut", "  partner = clipped(partner);\n", "", { match: "cut at" }],
+  ["rope: values not cut", "value = clipped(vec4f(", "value = (vec4f(", { match: "cut at" }],
+  ["rope: cut from above alone", "vec4f(-params.clip)", "vec4f(-1e30)", { match: "cut at" }],
   ["rope: query scale dropped", " * params.queryScale", "", { match: "queries times" }],
   ["rope: rows past the batch written", "if (m >= batch.rows) { return; }", ""],
   ["rope: heads past the last", " && head < END", "", { match: "heads of 12|9/3|5/5" }],

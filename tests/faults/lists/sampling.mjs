@@ -103,10 +103,21 @@ export const sampling = [
     ["tests/kernels/sample.gpu"],
     [
       ["draw: forced token ignored", "select(forced, all.token, forced == NO_TOKEN)", "all.token"],
+      ["draw: an end is not seen", "select(0u, 1u, isEnd(slot, token))", "0u"],
+      ["draw: goes on behind an end", "if (states[slot].ended == 1u) {", "if (false) {"],
       ["draw: draws not counted", "    states[slot].counter += 1u;\n", ""],
       ["draw: state keeps its token", "states[slot].token = select(token, 0u, token == NO_TOKEN);", ""],
       ["draw: NO_TOKEN in the state", "select(token, 0u, token == NO_TOKEN)", "token"],
       ["draw: chunks past the 40th", "i < params.chunks; i += LANES", "i < min(params.chunks, 40u); i += LANES"],
+    ],
+  ),
+  ...faultsOf(
+    "shaders/fragments/sampling_options.wgsl",
+    ["tests/kernels/sample.gpu"],
+    [
+      ["ends: four of them", "i < 5u", "i < 4u"],
+      ["ends: the first slot's", "options[slot].ends[i]", "options[0].ends[i]"],
+      ["ends: NO_TOKEN is one", "found && token != NO_TOKEN", "found"],
     ],
   ),
   ...faultsOf(

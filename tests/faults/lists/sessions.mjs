@@ -128,8 +128,8 @@ export const sessions = [
       ],
       [
         "session: other positions",
-        "if (metadata[name] !== identity[name])",
-        'if (name !== "ropes" && metadata[name] !== identity[name])',
+        "if (regime >= 0) return regime;",
+        "return Math.max(0, regime);",
         gpu("with the reason"),
       ],
       [
@@ -166,8 +166,8 @@ export const sessions = [
     [
       [
         "session: one salt for all",
-        "ids: ids.slice(0, cachedTokens), salt, signal",
-        'ids: ids.slice(0, cachedTokens), salt: "", signal',
+        "ids: ids.slice(0, cachedTokens), salt, regime, signal",
+        'ids: ids.slice(0, cachedTokens), salt: "", regime, signal',
         gpu("of its salt alone"),
       ],
     ],

@@ -1,6 +1,8 @@
 import type { LatentView } from "../../../src/kernels/batch.ts";
+import { headLinearMerged } from "../../../src/kernels/head-linear-merged.ts";
 import { headLinear } from "../../../src/kernels/head-linear.ts";
-import { latentAttention, latentQuery, latentValues, latentWrite } from "../../../src/kernels/latent.ts";
+import { latentPrompt, latentRooms } from "../../../src/kernels/latent-expand.ts";
+import { latentAttention, latentOutput, latentQuery, latentWrite } from "../../../src/kernels/latent.ts";
 import type { Linear } from "../../../src/kernels/linear.ts";
 import { layer, LAYOUTS, type Drawing } from "./drawing.ts";
 
@@ -15,7 +17,7 @@ const layers: Drawing[] = (["f32", "f16"] as const).flatMap((format) =>
   SIZES.map(({ rank, ropeDim, heads }): Drawing => ({
     name: `latent, ${format} cache, ${heads} heads, ${rank} + ${ropeDim}`,
     draw: (graph, pool) => {
-      const [nope, valueDim] = [12, 10];
+      const [nope, valueDim] = [12, 12];
       const cache: LatentView = { kind: "latent", format, pageSize: 32, rank, ropeDim, layers: [{ pool }] };
       const outFeatures = heads * (nope + valueDim);
       const parts = [{ weights: pool, rowStart: 0, rowCount: outFeatures }];
@@ -25,10 +27,13 @@ const layers: Drawing[] = (["f32", "f16"] as const).flatMap((format) =>
       latentWrite(graph, graph.tensor("rows", rank + ropeDim), cache, 0, { gain: pool, eps: 1e-6, ...turn });
       const q = graph.tensor("rows", heads * (nope + ropeDim));
       const queries = latentQuery(graph, q, kvB, cache, { ...shape, ...turn });
-      const mixed = latentAttention(graph, queries, cache, 0, { heads, scale: 1 });
-      latentValues(graph, mixed, kvB, shape);
-      // More rows than are split.
-      if (graph.rows > 1) latentAttention(graph, queries, { ...cache, pageSize: 1024 }, 0, { heads, scale: 1 });
+      latentOutput(graph, queries, kvB, cache, 0, { ...shape, scale: 1 });
+      // Split, and merged alone.
+      const long = { ...cache, pageSize: 1024 };
+      latentOutput(graph, queries, kvB, long, 0, { ...shape, scale: 1 });
+      if (graph.rows > 1) latentAttention(graph, queries, long, 0, { heads, scale: 1 });
+      const rooms = latentRooms(graph, cache, shape);
+      latentPrompt(graph, q, kvB, cache, 0, { ...shape, ...turn, scale: 1, rooms });
     },
   })),
 );
@@ -41,6 +46,10 @@ export const drawings: Drawing[] = [
       draw: (graph, range) => {
         const matrix = layer(layout, range);
         headLinear(graph, graph.tensor("rows", transposed ? 64 : 256), matrix, { heads: 4, transposed });
+        if (transposed) return;
+        const state = graph.tensor("rows", 3 * 4 * (matrix.inFeatures + 4));
+        const part = { state, parts: 3, heads: 4, valueDim: matrix.inFeatures };
+        headLinearMerged(graph, part, matrix, { start: 0, count: 16, step: 16 });
       },
     })),
   ),

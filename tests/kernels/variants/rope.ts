@@ -42,16 +42,19 @@ const widths: Drawing[] = FORMATS.flatMap((format) =>
 const OPTIONS: {
   name: string;
   rotates?: false;
+  regimes?: number;
   norm?: Omit<QueryKeyNorm, "query" | "key" | "eps">;
   rest?: RopeWriteOptions;
 }[] = [
   { name: "interleaved", rest: { interleaved: true } },
   { name: "scaled queries", rest: { queryScale: 0.5 } },
   { name: "nothing rotates", rotates: false },
+  { name: "three regimes", regimes: 3 },
   { name: "RMS of each head", norm: { kind: "rms", offset: 1 } },
   { name: "RMS of the row", norm: { kind: "rms", over: "row" } },
   { name: "LayerNorm of each head", norm: { kind: "layer", ownGains: true } },
   { name: "RMS, interleaved", norm: { kind: "rms" }, rest: { interleaved: true } },
+  { name: "RMS of the row, clipped", norm: { kind: "rms", over: "row" }, rest: { clip: 0.5 } },
   { name: "RMS, nothing rotates", norm: { kind: "rms" }, rotates: false },
 ];
 
@@ -59,7 +62,7 @@ function drawOption(graph: Graph, pool: Range, format: CacheFormat, option: (typ
   const [heads, kvHeads, headDim, valueDim] = [6, 2, 96, 64];
   const cache = view(format, kvHeads, headDim, valueDim, pool);
   const qkv = graph.tensor("rows", (heads + kvHeads) * headDim + kvHeads * valueDim);
-  const rope = option.rotates === false ? null : { dim: 32, near: pool, far: pool };
+  const rope = option.rotates === false ? null : { dim: 32, near: pool, far: pool, regimes: option.regimes ?? 1 };
   const norm = option.norm && { ...option.norm, query: pool, key: pool, eps: 1e-6 };
   ropeWrite(graph, qkv, cache, 0, heads, rope, { ...option.rest, ...(norm && { norm }) });
 }
