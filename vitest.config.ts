@@ -12,6 +12,11 @@ const gpu = "tests/**/*.gpu.test.ts";
 const kernels = "tests/kernels/**/*.gpu.test.ts";
 // Chromium runs on SwiftShader too, so its lane in Node has whole models alone, unless it is asked for more.
 const models = ["tests/engine/{families,quantised}*.gpu.test.ts", "tests/support/*.gpu.test.ts"];
+// Kernels without a variant for f16 or subgroups: the plain lane would run the same shaders on the same driver again.
+const alike = [
+  "tests/kernels/{rope-write,copy-page,repack,transpose,fill,embed,embed-position,head-linear}.gpu.test.ts",
+  "tests/kernels/{advance,batch,graph,moe-route,moe-sort,score}.gpu.test.ts",
+];
 const wantsAll = Boolean(process.env["TESSERA_FAULT"] || process.env["TESSERA_WHOLE_LANES"]);
 const nodeGpu = "tests/**/*.node.gpu.test.ts"; // Dawn in Node only
 const browserOnly = "tests/**/*.browser.test.ts"; // the page's own means (OPFS, File, workers)
@@ -37,7 +42,7 @@ function dawnLane(name: string, driver?: string, include = [gpu], plain = false)
     test: {
       name,
       include,
-      exclude: [e2e],
+      exclude: [e2e, ...(plain && !wantsAll ? alike : [])],
       environment: "node",
       pool: "forks", // a fresh process a file: a driver that crashes takes one file with it
       fileParallelism: false,
