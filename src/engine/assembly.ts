@@ -15,7 +15,7 @@ import { WeightStore } from "./loader.ts";
 import type { EngineTuning, LoadOptions } from "./options.ts";
 import type { LoadProgress } from "./port.ts";
 import type { Assembly } from "./recovery.ts";
-import { Regimes } from "./regimes.ts";
+import type { Regimes } from "./regimes.ts";
 import { Routing } from "./routing.ts";
 import { Runner } from "./runner.ts";
 import { sizesOf } from "./sizes.ts";
@@ -25,6 +25,7 @@ import { tunedFor } from "./trial.ts";
 export interface Parts extends ReadCheckpoint {
   readonly options: LoadOptions;
   readonly tuning: EngineTuning;
+  readonly regimes: Regimes;
 }
 
 /** One making of an assembly. */
@@ -90,7 +91,7 @@ async function furnish(gpu: Gpu, parts: Parts, { signal, onProgress, like }: Mak
     plan,
     Math.min(maxBinding, tuning.maxBindingBytes ?? Infinity),
   );
-  const ropes = await uploadRopes(gpu, new Regimes(family, config, contextTokens), contextTokens);
+  const ropes = await uploadRopes(gpu, parts.regimes, contextTokens);
   const { cache, pages } = await createCache(gpu, family.cacheSpec(config), {
     format: kv,
     pageSize,

@@ -87,13 +87,14 @@ export class InProcessEngine implements EnginePort {
 
   stats(): EngineStats {
     const { gpu, core, scheduler } = this;
+    const { counts } = scheduler;
     const { pages, pools } = scheduler;
     const windowed = pools[1]?.pages;
     return {
       ...core.counters,
       ...core.commands,
-      ...scheduler.counts,
-      waiting: scheduler.counts.waiting + core.unprepared,
+      ...counts,
+      waiting: counts.waiting + core.unprepared,
       pages: { total: pages.total, used: pages.used, shared: pages.shared, tokensPerPage: this.pageSize },
       ...(windowed && { windowPages: { total: windowed.total, used: windowed.used, shared: windowed.shared } }),
       gpuBytes: { total: gpu.arena.bytes, byKind: gpu.arena.byKind() },

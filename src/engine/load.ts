@@ -49,7 +49,8 @@ export async function loadRepo(
     report("config", 0, 1);
     for (let checkpoint = await readCheckpoint(repo, options, report); ;) {
       check();
-      const parts = { ...checkpoint, options, tuning };
+      const regimes = new Regimes(checkpoint.family, checkpoint.config, checkpoint.contextTokens);
+      const parts = { ...checkpoint, options, tuning, regimes };
       try {
         return engineOf(parts, await assemble(parts, { signal, onProgress }));
       } catch (error) {
@@ -65,7 +66,7 @@ export async function loadRepo(
 
 /** What outlives the device: who waits and what is known of them, and the way to another device. */
 function engineOf(parts: Parts, assembly: Assembly): InProcessEngine {
-  const { config, text, contextTokens, endIds, tuning } = parts;
+  const { config, text, contextTokens, endIds, tuning, regimes } = parts;
   const sizes = sizesOf(parts);
   const { slots, pageSize, lookAhead } = sizes;
   const prefix = new PrefixIndex();
@@ -75,7 +76,6 @@ function engineOf(parts: Parts, assembly: Assembly): InProcessEngine {
   }));
   const scheduler = new Scheduler(sizes, pools);
   const core = new Core(assembly, scheduler, lookAhead, recoveryOf(parts, assembly));
-  const regimes = new Regimes(parts.family, config, contextTokens);
   const saving = {
     identity: identityOf(parts, assembly.digest),
     regimes: regimes.names,

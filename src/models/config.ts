@@ -164,3 +164,14 @@ export class ConfigReader {
 function show(value: unknown): string {
   return (JSON.stringify(value) ?? String(value)).slice(0, 80);
 }
+
+/** A config as its family reads it; a field that says something about the model and was not asked for is refused. */
+export function parseWhole<C>(
+  json: Readonly<Record<string, unknown>>,
+  parse: (c: ConfigReader, modelType: string) => C,
+): C {
+  const c = new ConfigReader(json);
+  const config = parse(c, String(json["model_type"]));
+  c.finish();
+  return config;
+}

@@ -2,7 +2,7 @@ import type { Graph, Tensor } from "../kernels/graph.ts";
 import { latentPrompt, latentRooms, takesPrompts, type LatentRooms } from "../kernels/latent-expand.ts";
 import { latentOutput, latentQuery, latentWrite } from "../kernels/latent.ts";
 import { embed, linear, type RmsNorm } from "../kernels/linear.ts";
-import { ConfigReader } from "./config.ts";
+import { parseWhole, type ConfigReader } from "./config.ts";
 import { latentCache, type Family, type ModelConfig, type Resident } from "./family.ts";
 import { onlySilu } from "./llama.ts";
 import { expertsOf, mixture, mixtureTable, readMixture, withSharedExperts, type Mixture } from "./mixture.ts";
@@ -192,12 +192,7 @@ export function deepseekFamily(
 ): Family<DeepseekConfig> {
   return {
     modelTypes,
-    parseConfig(json) {
-      const c = new ConfigReader(json);
-      const config = parse(c, String(json["model_type"]));
-      c.finish();
-      return config;
-    },
+    parseConfig: (json) => parseWhole(json, parse),
     weightTable(config) {
       const b = new TableBuilder();
       b.embedding(config.hiddenSize, config.vocabSize, "model.embed_tokens", config.tied ? null : "lm_head");

@@ -4,7 +4,7 @@ import { embed, linear, type Activation, type LinearOptions } from "../kernels/l
 import { norm, type Norm } from "../kernels/norm.ts";
 import { learnedPositions } from "../kernels/positions.ts";
 import { ropeWrite, type QueryKeyNorm } from "../kernels/rope.ts";
-import { ConfigReader } from "./config.ts";
+import { parseWhole, type ConfigReader } from "./config.ts";
 import { kvCache, type Family, type ModelConfig, type Resident } from "./family.ts";
 import { readHeads, readTokens, requireFours } from "./read.ts";
 import { readRope, ropeRegimes, ropeSpec, stretchedContext, type RopeConfig, type RopeDefaults } from "./rope.ts";
@@ -224,12 +224,7 @@ export interface GptForm {
 export function gptFamily(form: GptForm): Family<GptConfig> {
   return {
     modelTypes: form.modelTypes,
-    parseConfig(json) {
-      const c = new ConfigReader(json);
-      const config = form.parse(c, String(json["model_type"]));
-      c.finish();
-      return config;
-    },
+    parseConfig: (json) => parseWhole(json, (c, modelType) => form.parse(c, modelType)),
     weightTable(config) {
       const { hiddenSize, vocabSize, tied, headBias, positions, embedNorm, normBias, slopes } = config;
       const modules = form.modules(config);

@@ -2,7 +2,7 @@ import { attention } from "../kernels/attention.ts";
 import type { Graph, Tensor } from "../kernels/graph.ts";
 import { embed, linear, type LinearOptions, type RmsNorm } from "../kernels/linear.ts";
 import { ropeWrite, type QueryKeyNorm } from "../kernels/rope.ts";
-import { ConfigReader } from "./config.ts";
+import { parseWhole, type ConfigReader } from "./config.ts";
 import { kvCache, type Family, type ModelConfig, type Resident } from "./family.ts";
 import { expertsOf, mixture, mixtureTable, type Mixture, type MixtureModules } from "./mixture.ts";
 import { readHeads, readTokens, requireFours } from "./read.ts";
@@ -246,12 +246,7 @@ export interface LlamaForm {
 export function llamaFamily({ parse, layer = llamaLayer, outer = OUTER, ...form }: LlamaForm): Family<LlamaConfig> {
   return {
     modelTypes: form.modelTypes,
-    parseConfig(json) {
-      const c = new ConfigReader(json);
-      const config = parse(c, String(json["model_type"]));
-      c.finish();
-      return config;
-    },
+    parseConfig: (json) => parseWhole(json, parse),
     weightTable(config) {
       const b = new TableBuilder();
       b.embedding(config.hiddenSize, config.vocabSize, outer.embed, config.tied ? null : outer.head);

@@ -4,47 +4,23 @@ import { readHeads, readTokens, requireFours } from "./read.ts";
 import { stacked, whole } from "./table.ts";
 
 /** What both published forms of Phi 1, 1.5 and 2 share, apart from how sizes and positions are named. */
-function phiConfig(
-  c: ConfigReader,
-  modelType: string,
-  sizes: Pick<
-    GptConfig,
-    | "layers"
-    | "hiddenSize"
-    | "heads"
-    | "kvHeads"
-    | "headDim"
-    | "innerSize"
-    | "rope"
-    | "contextTokens"
-    | "normEps"
-    | "activation"
-  >,
-): GptConfig {
-  c.only("quantization_config", [], "quantised checkpoints are not read yet; use the original one");
-  return {
-    ...GPT,
-    modelType,
-    ...sizes,
-    ...readTokens(c),
-    halves: "shared",
-    tied: c.boolean("tie_word_embeddings", false),
-    headBias: true,
-    attentionScales: plainScales(sizes.layers, sizes.headDim),
-  };
-}
+const shared = (c: ConfigReader): Pick<GptConfig, "halves" | "tied" | "headBias"> => ({
+  halves: "shared",
+  tied: c.boolean("tie_word_embeddings", false),
+  headBias: true,
+});
 
 /** Phi 1, 1.5 and 2 (Gunasekar et al. 2023): GPT-J's layer with biases everywhere, and halves that rotate. */
 export const phi = gptFamily({
   modelTypes: ["phi"],
   parse(c, modelType) {
     c.only("qk_layernorm", [false], "norms of queries and keys with biases are not read");
-    const base = readGpt(c, modelType, { contextTokens: 2048, partial: 0.5 });
-    return phiConfig(c, modelType, {
-      ...base,
+    return {
+      ...readGpt(c, modelType, { contextTokens: 2048, partial: 0.5 }),
+      ...shared(c),
       normEps: c.positive("layer_norm_eps", 1e-5),
       activation: readActivation(c, "hidden_act", "gelu_new"),
-    });
+    };
   },
   modules: () => ({ embed: "model.embed_tokens", norm: "model.final_layernorm", head: "lm_head" }),
   layer(b, { hiddenSize, innerSize, heads, kvHeads, headDim }, i) {
@@ -64,15 +40,21 @@ export const phi = gptFamily({
 export const phiMsft = gptFamily({
   modelTypes: ["phi-msft"],
   parse(c, modelType) {
+    c.only("quantization_config", [], "quantised checkpoints are not read yet; use the original one");
     const hiddenSize = c.integer("n_embd");
     const { heads, kvHeads, headDim } = readHeads(c, hiddenSize, { fields: { heads: "n_head", kvHeads: "n_head_kv" } });
     const innerSize = c.integer("n_inner", { fallback: 4 * hiddenSize });
     const dim = c.integer("rotary_dim", { fallback: 32, max: headDim });
     requireFours(c, { n_embd: hiddenSize, n_inner: innerSize, n_head: headDim, rotary_dim: dim });
     c.only("img_processor", [], "only text is read");
-    return phiConfig(c, modelType, {
-      layers: c.integer("n_layer"),
+    const layers = c.integer("n_layer");
+    return {
+      ...GPT,
+      ...shared(c),
+      modelType,
+      layers,
       hiddenSize,
+      ...readTokens(c),
       heads,
       kvHeads,
       headDim,
@@ -81,7 +63,8 @@ export const phiMsft = gptFamily({
       contextTokens: c.integer("n_positions", { fallback: 2048 }),
       normEps: c.positive("layer_norm_epsilon", 1e-5),
       activation: readActivation(c, "activation_function", "gelu_new"),
-    });
+      attentionScales: plainScales(layers, headDim),
+    };
   },
   modules: () => ({ embed: "transformer.embd.wte", norm: "lm_head.ln", head: "lm_head.linear" }),
   layer(b, { hiddenSize, innerSize, heads, kvHeads, headDim }, i) {
